@@ -1,0 +1,270 @@
+"""The plan: frozen, complete, deterministic JSON. The one thing that crosses to a worker process.
+
+`Step.key` is its content address: a hash over what changes the result. Place, layout, name and
+comments are outside the key and recorded as provenance.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PLAN_VERSION = 1
+
+
+class Frozen(BaseModel):
+    """Strict, frozen, nothing extra."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+# --- models ---------------------------------------------------------------------------------
+
+
+class StoreModel(Frozen):
+    """What an earlier step made: `objects/KEY/` of the store, described by its product.json."""
+
+    kind: Literal["store"] = "store"
+    key: str
+
+
+class HubModel(Frozen):
+    kind: Literal["hub"] = "hub"
+    id: str
+    revision: str
+    trust_code: bool = False
+
+
+class FolderModel(Frozen):
+    """A folder in Hugging Face layout on this machine; `fingerprint` hashes its files."""
+
+    kind: Literal["folder"] = "folder"
+    path: str
+    fingerprint: str
+
+
+ModelRef = Annotated[StoreModel | HubModel | FolderModel, Field(discriminator="kind")]
+
+
+class GgufModel(Frozen):
+    """A GGUF file to be converted once to safetensors (step method `import_model`)."""
+
+    kind: Literal["gguf"] = "gguf"
+    path: str
+    fingerprint: str
+
+
+class ScratchModel(Frozen):
+    """Random weights of an architecture, for teaching and tests (step method `import_model`).
+
+    `tokenizer_text` are the local files a byte-level BPE tokenizer is trained on.
+    """
+
+    kind: Literal["scratch"] = "scratch"
+    architecture: str
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    ffn: int
+    vocabulary: int
+    positions: int
+    seed: int
+    tokenizer_text: list[str]
+    fingerprint: str
+
+
+ModelSource = Annotated[GgufModel | ScratchModel, Field(discriminator="kind")]
+
+# --- data -----------------------------------------------------------------------------------
+
+
+class FilesSource(Frozen):
+    """Local files in sorted order, each jsonl, json, csv, parquet, arrow, txt or md."""
+
+    kind: Literal["files"] = "files"
+    paths: list[str]
+
+
+class HubSource(Frozen):
+    kind: Literal["hf"] = "hf"
+    id: str
+    revision: str
+    split: str = "train"
+    subset: str | None = None
+
+
+class InlineSource(Frozen):
+    kind: Literal["inline"] = "inline"
+    rows: list[dict[str, Any]]
+
+
+RowSource = Annotated[FilesSource | HubSource | InlineSource, Field(discriminator="kind")]
+
+
+class DataFormat(Frozen):
+    """A format of the vocabulary and the column of each of its roles.
+
+    `recognised` names the well-known shape it was taken from, empty when mapped by hand.
+    """
+
+    kind: Literal["text", "instruct", "chat", "preference", "ranking", "feedback", "prompt", "labelled"]
+    columns: dict[str, str]
+    recognised: str = ""
+
+
+class HoldOut(Frozen):
+    """How many rows are set aside for measuring: a ratio of all, or a number of rows."""
+
+    ratio: float | None = None
+    rows: int | None = None
+
+
+class DataPart(Frozen):
+    """One data set of a stage. `weight` is its share of the mix; `fingerprint` its content."""
+
+    name: str
+    source: RowSource
+    format: DataFormat
+    fingerprint: str
+    limit: int | None = None
+    hold_out: HoldOut | None = None
+    weight: float = 1.0
+
+
+class Mixture(Frozen):
+    """The data of a stage: one part, or several in shares. `repeat_at_most` counts epochs."""
+
+    parts: list[DataPart]
+    strategy: Literal["fixed", "proportional", "temperature"] = "fixed"
+    temperature: float = 1.0
+    cap: int | None = None
+    repeat_at_most: float | None = None
+
+
+# --- how it trains and where ------------------------------------------------------------------
+
+
+class Weights(Frozen):
+    """What trains. `fields` belong to the kind: rank, alpha, targets, dropout, ..."""
+
+    kind: str
+    fields: dict[str, Any]
+
+
+class Schedule(Frozen):
+    """Everything counted in optimizer steps (for ppo: iterations of one rollout batch each)."""
+
+    steps: int
+    warmup: int
+    kind: Literal["cosine", "linear", "constant"]
+    floor: float
+    eval_every: int
+    save_every: int
+
+
+class Batch(Frozen):
+    """`size` sequences (pairs, episodes) an update. `micro` and `accumulate` are placement."""
+
+    size: int
+    noun: str
+
+
+class Place(Frozen):
+    """Where and how a step runs: outside the key, recorded as provenance."""
+
+    device: Literal["cpu", "cuda"]
+    gpu: str | None
+    gpus: int
+    threads: int
+    micro: int
+    accumulate: int
+    checkpointing: bool
+    sharding: Literal["none", "ddp", "zero2", "zero3"]
+    launcher: Literal["local", "torchrun", "deepspeed"]
+
+
+class Measure(Frozen):
+    """One metric to take when the step ends: `perplexity(replay.hold_out)`.
+
+    `text` is the metric as the recipe writes it and the name under which it is reported.
+    """
+
+    text: str
+    metric: str
+    data: DataPart | None = None
+
+
+class Gate(Frozen):
+    """A measure compared with a bound; a gate that is not enforced only reports."""
+
+    measure: Measure
+    compare: Literal["<", "<=", ">", ">=", "==", "!="]
+    bound: float
+    enforce: bool
+    place: str  # path:line of the check, for messages
+
+
+class Estimate(Frozen):
+    """Predicted needs. Bytes are per device; seconds are a band. `basis` says what they rest on."""
+
+    parameters: int
+    trainable: int
+    weights: int
+    gradients: int
+    optimiser: int
+    activations: int
+    other: int
+    peak: int
+    peak_low: int
+    peak_high: int
+    phase: str
+    usable: int
+    seconds_low: float
+    seconds: float
+    seconds_high: float
+    dollars: float | None
+    basis: str
+
+
+class Step(Frozen):
+    """One thing that runs, in one worker process.
+
+    `inputs` by role: model, or policy, reference, reward, value. `fields` are the method's
+    own resolved values as plain JSON (numbers in base units), all of which are in the key.
+    `product` is the artifact type made: `lm` (a policy) or `reward`.
+    """
+
+    version: Literal[1] = PLAN_VERSION
+    name: str
+    method: str
+    method_version: int
+    worker: str  # the module whose run(step, job) does it
+    key: str
+    product: Literal["lm", "reward"]
+    seed: int
+    precision: Literal["fp32", "bf16"]
+    inputs: dict[str, ModelRef] = {}
+    import_from: ModelSource | None = None
+    data: Mixture | None = None
+    weights: Weights | None = None
+    length: int | None = None
+    lr: float | None = None
+    schedule: Schedule | None = None
+    batch: Batch | None = None
+    fields: dict[str, Any] = {}
+    gates: list[Gate] = []
+    stack: dict[str, str] = {}
+    place: Place
+    estimate: Estimate | None = None
+    after: list[str] = []  # names of the steps this one needs
+
+
+class Plan(Frozen):
+    """Steps in an order in which each comes after what it needs."""
+
+    version: Literal[1] = PLAN_VERSION
+    recipe: str
+    profile: str | None
+    steps: list[Step]
