@@ -99,9 +99,9 @@ class Failed(TypedDict):
     code: str
     name: str
     message: str
-    help: str
-    file: str | None
-    line: int | None
+    help: NotRequired[str]
+    file: NotRequired[str | None]
+    line: NotRequired[int | None]
 
 
 class Done(TypedDict):
