@@ -1,0 +1,28 @@
+"""Domain adaptation: continued pretraining on text, every token trained.
+
+Gururangan et al. 2020, "Don't Stop Pretraining" (arXiv 2004.10964).
+"""
+
+from dataclasses import replace
+
+from tunelang.methods.training import PACKING, fields
+from tunelang.recipe.schema import Field, Method, Reference
+
+METHOD = Method(
+    name="domain_adaptation",
+    version=1,
+    doc="continued pretraining on text of a domain",
+    worker="tunelang.train.sft",
+    product="lm",
+    fields={
+        "model": Field(Reference(("model", "stage"), ("lm",)), "the model to start from"),
+        "data": Field(Reference(("data", "mix")), "text of the domain"),
+        **fields("sequences", lr="1e-5", schedule="cosine(warmup = 3%, floor = 10%)"),
+        "packing": replace(PACKING, default="true"),
+    },
+    inputs=("model",),
+    data_field="data",
+    formats=("text",),
+    noun="sequences",
+    metrics=("loss", "perplexity"),
+)

@@ -1,0 +1,32 @@
+"""Instruction tuning: conversations through the chat template, loss on the assistant's turns.
+
+FLAN (Wei et al. 2021, arXiv 2109.01652); InstructGPT step 1 (arXiv 2203.02155).
+"""
+
+from tunelang.methods.training import PACKING, fields
+from tunelang.recipe.schema import Field, Method, Reference, Symbol, Text
+
+METHOD = Method(
+    name="instruction_tuning",
+    version=1,
+    doc="supervised fine-tuning on conversations, assistant turns only",
+    worker="tunelang.train.sft",
+    product="lm",
+    fields={
+        "model": Field(Reference(("model", "stage"), ("lm",)), "the model to start from"),
+        "data": Field(Reference(("data", "mix")), "conversations"),
+        **fields("sequences"),
+        "template": Field(
+            Text(),
+            "chat template: \"chatml\", \"llama3\", or a .jinja file; else the model's own",
+            optional=True,
+        ),
+        "loss_on": Field(Symbol(("assistant", "all")), "which tokens are trained", "assistant"),
+        "packing": PACKING,
+    },
+    inputs=("model",),
+    data_field="data",
+    formats=("chat", "instruct"),
+    noun="sequences",
+    metrics=("loss", "token_accuracy", "perplexity"),
+)

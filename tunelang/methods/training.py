@@ -1,0 +1,87 @@
+"""The fields that every training method shares; a method changes defaults by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tunelang import registry
+from tunelang.recipe.schema import (
+    Count,
+    Field,
+    Flag,
+    HowLong,
+    Number,
+    Ratio,
+    Reference,
+    Symbol,
+    Variant,
+    Whole,
+)
+
+WARMUP = Field(HowLong(("steps", "ratio")), "steps over which the rate rises from 0", "3%")
+FLOOR = Field(Ratio(), "the rate the schedule ends at, as a share of lr", "0%")
+
+SCHEDULE = Variant(
+    {
+        "cosine": {"warmup": WARMUP, "floor": FLOOR},
+        "linear": {"warmup": WARMUP, "floor": FLOOR},
+        "constant": {"warmup": WARMUP},
+    }
+)
+
+
+def weights() -> Variant:
+    """What may stand in `weights`: every kind that is installed."""
+    kinds = registry.parts("weights", "WEIGHTS")
+    return Variant({kind.name: kind.fields for kind in kinds})
+
+
+def fields(noun: str, **defaults: str) -> dict[str, Field]:
+    """The shared fields, with a method's own defaults in place of ours."""
+    shared = {
+        "weights": Field(weights(), "what trains", "full"),
+        "train": Field(HowLong(), "how long it trains", "1 epoch"),
+        "batch": Field(Count((noun, "tokens")), "what one update sees", f"32 {noun}"),
+        "length": Field(Count(("tokens",)), "longest row in tokens; longer ones are cut", "1024 tokens"),
+        **optimisation(),
+    }
+    return _with_defaults(shared, defaults)
+
+
+def optimisation(**defaults: str) -> dict[str, Field]:
+    """How weights move and where the stage runs: shared by every method that trains."""
+    shared = {
+        "lr": Field(Number(above=0, most=10), "peak learning rate", "2e-5"),
+        "schedule": Field(SCHEDULE, "how the learning rate moves", "cosine(warmup = 3%)"),
+        "optimizer": Field(
+            Symbol(("adamw", "adamw_8bit", "paged_adamw_8bit")), "the optimizer", "adamw"
+        ),
+        "weight_decay": Field(Number(least=0, most=1), "decay of matrices, not of norms", "0"),
+        "max_grad_norm": Field(Number(above=0), "gradients are clipped to this norm", "1.0"),
+        "precision": Field(Symbol(("bf16", "fp32")), "number format of the computation", "bf16"),
+        "seed": Field(Whole(least=0), "seed of every random choice", "0"),
+        "on": Field(
+            Reference(("hardware",)), "where it runs; else this machine", optional=True, key=False
+        ),
+        "micro": Field(
+            Count(("sequences", "pairs", "episodes")),
+            "rows a device holds at once; planned from memory unless given",
+            optional=True,
+            key=False,
+        ),
+        "eval_every": Field(
+            HowLong(("steps", "ratio")), "how often held-out rows are measured", "25%", key=False
+        ),
+        "save_every": Field(
+            HowLong(("steps", "ratio")), "how often a checkpoint is written", "20%", key=False
+        ),
+    }
+    return _with_defaults(shared, defaults)
+
+
+PACKING = Field(Flag(), "several rows in one sequence, kept apart by position ids", "false")
+
+
+def _with_defaults(shared: dict[str, Field], defaults: dict[str, str]) -> dict[str, Field]:
+    changed = {name: replace(shared[name], default=text) for name, text in defaults.items()}
+    return {**shared, **changed}

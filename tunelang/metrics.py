@@ -1,0 +1,35 @@
+"""The metrics that gates and closing tables speak of: their unit and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    unit: Literal["ratio", "number", "tokens"]
+    better: Literal["less", "more", "neither"]
+    doc: str
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("loss", "number", "less", "mean cross-entropy per trained token, in nats"),
+        Metric("perplexity", "number", "less", "e to the mean cross-entropy per token"),
+        Metric("token_accuracy", "ratio", "more", "share of trained tokens predicted first"),
+        Metric("accuracy", "ratio", "more", "share of pairs in which the chosen reply scores higher"),
+        Metric("margin", "number", "more", "mean score of the chosen minus the rejected reply"),
+        Metric("reward", "number", "more", "mean score of the reward model"),
+        Metric("kl", "number", "less", "mean KL divergence to the reference per reply, in nats"),
+        Metric("mean_length", "tokens", "neither", "mean length of a reply"),
+        Metric("win_rate", "ratio", "more", "share of replies that score above the reference's"),
+    )
+}
+
+
+def of(text: str) -> Metric | None:
+    """The metric that a measure such as `perplexity(replay.hold_out)` takes."""
+    return METRICS.get(text.split("(", 1)[0])

@@ -1,0 +1,126 @@
+"""Reading recipe files and what they import; the only place of this floor that touches disk."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tunelang.diagnostic import Diagnostic, Label, error
+from tunelang.recipe.literals import unquote
+from tunelang.recipe.names import Scope, duplicate_names
+from tunelang.source import Source
+from tunelang.syntax.digest import digest
+from tunelang.syntax.parse import parse
+from tunelang.syntax.tree import File, Import
+
+LARGEST = 4 * 2**20  # bytes; a recipe of 200 lines has about 6,000
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A file on its way in: the chain of files that import it, and how the recipe names it."""
+
+    path: Path
+    shown: str
+    alias: str = ""
+    chain: tuple[Path, ...] = ()
+
+
+def unreadable(shown: str, why: str, help: str = "") -> Diagnostic:
+    return error("TL012", "unreadable-file", f"`{shown}` {why}", None, help=help)
+
+
+def read_source(path: Path, shown: str) -> tuple[Source | None, list[Diagnostic]]:
+    """The text of a recipe file, or one diagnostic that says why it cannot be read."""
+    if path.is_dir():
+        return None, [unreadable(shown, "is a folder, not a recipe", "name a .tune file in it")]
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None, [unreadable(shown, "does not exist", _candidates(path))]
+    except OSError as problem:
+        return None, [unreadable(shown, f"cannot be read: {problem.strerror}")]
+    return decode(data, shown)
+
+
+def decode(data: bytes, shown: str) -> tuple[Source | None, list[Diagnostic]]:
+    if len(data) > LARGEST:
+        return None, [unreadable(shown, f"has {len(data):,} bytes; a recipe has at most {LARGEST:,}")]
+    try:
+        return Source(shown, data.decode("utf-8")), []
+    except UnicodeDecodeError as problem:
+        line = data[: problem.start].count(b"\n") + 1
+        return None, [
+            unreadable(shown, f"is not UTF-8: line {line} holds the byte {data[problem.start]:#04x}",
+                       "save it as UTF-8")
+        ]  # fmt: skip
+
+
+def _candidates(path: Path) -> str:
+    folder = path.parent
+    found = sorted(p.name for p in folder.glob("*.tune")) if folder.is_dir() else []
+    return f"recipes there: {', '.join(found[:5])}" if found else ""
+
+
+def load(path: Path, shown: str | None = None) -> tuple[Scope | None, list[Diagnostic]]:
+    """The scope of a recipe file with all its imports, and what is wrong with their text."""
+    return _load(Loading(path, shown or str(path)))
+
+
+def load_source(source: Source, folder: Path) -> tuple[Scope, list[Diagnostic]]:
+    """As `load`, for text that is already here (an editor's buffer, a test)."""
+    return _scope(source, Loading(folder / source.name, source.name))
+
+
+def _load(loading: Loading) -> tuple[Scope | None, list[Diagnostic]]:
+    source, found = read_source(loading.path, loading.shown)
+    if source is None:
+        return None, found
+    return _scope(source, loading)
+
+
+def _scope(source: Source, loading: Loading) -> tuple[Scope, list[Diagnostic]]:
+    file, found = parse(source)
+    imports: dict[str, tuple[Import, Scope]] = {}
+    for item in file.items:
+        if isinstance(item, Import):
+            scope, problems = _follow(item, loading)
+            found += problems
+            if scope:
+                imports.setdefault(item.alias.text, (item, scope))
+    scope = Scope(file, loading.path.parent, loading.alias, imports)
+    return scope, found + duplicate_names(scope)
+
+
+def _follow(item: Import, loading: Loading) -> tuple[Scope | None, list[Diagnostic]]:
+    place = unquote(item.place.text)
+    if place.startswith("hub:"):
+        return None, [
+            error("TL110", "unhashed-import", "this version imports local files only", item.place.span,
+                  "a hub import", help="copy the file beside the recipe and import \"./NAME.tune\"")
+        ]  # fmt: skip
+    path = loading.path.parent / place
+    chain = (*loading.chain, loading.path.resolve())
+    if path.resolve() in chain:
+        names = " → ".join(p.name for p in (*chain[chain.index(path.resolve()) :], path))
+        return None, [
+            error("TL112", "import-cycle", f"these files import each other: {names}",
+                  item.place.span, "closes the circle", help="move what both need into a third file")
+        ]  # fmt: skip
+    alias = f"{loading.alias}.{item.alias.text}" if loading.alias else item.alias.text
+    shown = os.path.normpath(Path(loading.shown).parent / place)
+    scope, found = _load(Loading(path, shown, alias, chain))
+    if scope is None:
+        return None, [replace(problem, at=Label(item.place.span, "imported here")) for problem in found]
+    return scope, found + _verify(item, scope.file)
+
+
+def _verify(item: Import, file: File) -> list[Diagnostic]:
+    """TL111: the imported text is not what the hash was taken from."""
+    if item.hash is None or item.hash.text == (now := f"sha256:{digest(file)}"):
+        return []
+    return [
+        error("TL111", "hash-mismatch", f"`{file.source.name}` is not the text this hash was taken from",
+              item.hash.span, "expects another text", help=f"after reading what changed, write {now}")
+    ]  # fmt: skip

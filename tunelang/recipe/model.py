@@ -1,0 +1,118 @@
+"""The recipe: what a file means once names, layers and types are settled. Frozen data only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunelang.recipe.schema import Method
+from tunelang.source import Source, Span
+from tunelang.units import Quantity
+
+
+@dataclass(frozen=True)
+class Given:
+    """A settled value, where it is written (None for a default) and which layer gave it."""
+
+    value: Any
+    origin: str
+    span: Span | None = None
+
+    @property
+    def is_default(self) -> bool:
+        return self.span is None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen variant: `qlora(rank = 16)`."""
+
+    name: str
+    values: Mapping[str, Given]
+
+    def get(self, name: str) -> Any:
+        given = self.values.get(name)
+        return given.value if given else None
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A reference to a declaration by its full name (`alias.name` where imported)."""
+
+    kind: str
+    name: str
+    hold_out: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of a gate: a metric, what it is measured on or against, and a bound."""
+
+    text: str
+    metric: str
+    on: Ref | None
+    arguments: Mapping[str, Ref]
+    compare: str
+    bound: float
+    span: Span
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A declaration with its values flattened to paths (`kl.target`).
+
+    `written` keeps the span of every path that a person wrote. Mixes have `parts`, stages a
+    `method` and `checks`.
+    """
+
+    kind: str
+    name: str
+    span: Span
+    values: Mapping[str, Given]
+    doc: str = ""
+    method: Method | None = None
+    parts: tuple[tuple[Ref, Given], ...] = ()
+    checks: tuple[Check, ...] = ()
+    enforce: bool = True
+
+    def get(self, path: str) -> Any:
+        """The value at a path, None where it is optional and absent."""
+        given = self.values.get(path)
+        return given.value if given else None
+
+    def span_of(self, path: str) -> Span:
+        """Where the value is written, else the declaration's name."""
+        given = self.values.get(path)
+        return given.span if given and given.span else self.span
+
+    def references(self) -> Iterator[tuple[str, Ref, Span]]:
+        """Every declaration this one names, with the path and place of the reference."""
+        for path, given in self.values.items():
+            if isinstance(given.value, Ref):
+                yield path, given.value, given.span or self.span
+        for part, share in self.parts:
+            yield part.name, part, share.span or self.span
+        for check in self.checks:
+            for found in (check.on, *check.arguments.values()):
+                if found:
+                    yield check.text, found, check.span
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything one file means under one profile. Declarations are keyed by full name."""
+
+    source: Source
+    folder: Path
+    declared: Mapping[str, Declared]
+    profile: str | None = None
+    budget: Mapping[str, Quantity] = field(default_factory=dict)
+
+    def of_kind(self, *kinds: str) -> dict[str, Declared]:
+        return {name: found for name, found in self.declared.items() if found.kind in kinds}
+
+    @property
+    def stages(self) -> dict[str, Declared]:
+        return self.of_kind("stage")

@@ -1,0 +1,175 @@
+"""What a field may hold: the expected types, fields, variants and methods. Knows no text.
+
+A default is written as recipe text (`"2048 tokens"`), so it is read, shown and explained by the
+same code as what a person writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number, as an int: `16`, `2k`."""
+
+    least: int = 1
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Number:
+    """Any number, as a float: `1e-4`."""
+
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None  # strictly greater than this
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A share between 0 and 1, as a float: `60%` or `0.6`."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number of some counted thing, as a Quantity: `2048 tokens`. The first noun is canonical."""
+
+    nouns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HowLong:
+    """A stretch of training, as a Quantity in steps, epochs, tokens, episodes, seconds or a ratio."""
+
+    units: tuple[str, ...] = ("epochs", "steps", "tokens", "seconds")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A plain quantity of one unit: `bytes`, `seconds`, `dollars`, `dollars/h`."""
+
+    unit: Literal["bytes", "seconds", "dollars", "dollars/h"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """`true` or `false`."""
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """One word of a list, as a str."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of several shapes, each with its own fields: `qlora(rank = 16)`, as a Choice.
+
+    The first field of a shape may be given without its name.
+    """
+
+    shapes: Mapping[str, Mapping[str, Field]]
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """`[a, b]`, as a tuple."""
+
+    item: Type
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of `inline([...])`: strings, or `row(column = value, ...)`, as a tuple of dicts."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The name of a declaration of one of `kinds`; a stage must make one of `products`."""
+
+    kinds: tuple[str, ...]
+    products: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """A block of fields: `kl { target = 6.0 }`. Its fields are flattened to `kl.target`."""
+
+    fields: Mapping[str, Field]
+
+
+@dataclass(frozen=True)
+class Either:
+    """The first of `types` that fits the way the value is written."""
+
+    types: tuple[Type, ...]
+
+
+Type = (
+    Whole | Number | Ratio | Count | HowLong | Measure | Text | Flag | Symbol | Variant | ListOf
+    | Rows | Reference | Group | Either
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a declaration or variant. Without a default it is required unless optional."""
+
+    type: Type
+    doc: str
+    default: str | None = None
+    optional: bool = False
+    key: bool = True  # part of the stage's content key
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: what it is, what it reads and makes. `worker` is the module that runs it.
+
+    `inputs` names the fields that hold models and `data_field` the one that holds rows; `formats`
+    are the data formats it takes. `noun` is what its batch counts, `metrics` what it measures on
+    held-out rows, `copies` how many models it keeps in memory beside the one that trains.
+    """
+
+    name: str
+    version: int
+    doc: str
+    worker: str
+    product: Literal["lm", "reward"]
+    fields: Mapping[str, Field]
+    inputs: tuple[str, ...]
+    data_field: str
+    formats: tuple[str, ...]
+    noun: str
+    metrics: tuple[str, ...]
+    copies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WeightsKind:
+    """One way to say what trains: the variant's name, its fields and a line for people."""
+
+    name: str
+    doc: str
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    adapter: bool = False
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """One place models or data come from: the variant's name and fields."""
+
+    name: str
+    doc: str
+    gives: tuple[str, ...]  # "model", "data"
+    fields: Mapping[str, Field] = field(default_factory=dict)
