@@ -1,0 +1,123 @@
+"""The end of a run on one screen: what changed, samples, where it lies, what to do next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tunelang import metrics as vocabulary
+from tunelang.run.amounts import duration, size
+from tunelang.run.gates import Verdict, value
+from tunelang.run.outcome import Outcome, Result
+from tunelang.run.store import Store
+
+SAMPLES = 3
+HEADLINES = ("reward", "accuracy", "perplexity", "loss")  # the first of these that was measured
+STATES = {"run": "trained", "reused": "reused", "failed": "failed", "stopped": "stopped"}
+GAIN, LOSS = "green", "red"
+
+
+def show(console: Console, outcome: Outcome, store: Store, recipe: str) -> None:
+    """Print the closing page of a run that reached at least one step."""
+    if not outcome.results:
+        return
+    console.print()
+    console.print(table(outcome.results))
+    if outcome.exit_code == 0:
+        console.print(Group(*_samples(outcome.results, store)))
+        console.print(Group(*_next(outcome.results, store, recipe)), soft_wrap=True)
+
+
+def table(results: tuple[Result, ...]) -> Table:
+    """One row a stage."""
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("stage", "before → after", "", "gates", "time", "memory", ""):
+        shown.add_column(heading, justify="right" if heading in ("time", "memory") else "left")
+    for result in results:
+        change, verdict = _change(result)
+        seconds = duration(result.seconds) if result.seconds else ""
+        memory = size(result.peak_bytes) if result.peak_bytes else ""
+        gates = _gates(result.verdicts)
+        shown.add_row(result.step.name, change, verdict, gates, seconds, memory, _state(result))
+    return shown
+
+
+def better(metric: str, before: float, after: float) -> str:
+    """`better`, `worse`, `same`, or nothing for a metric that has no good direction."""
+    known = vocabulary.of(metric)
+    if known is None or known.better == "neither":
+        return ""
+    if before == after:
+        return "same"
+    return "better" if (after < before) == (known.better == "less") else "worse"
+
+
+def _change(result: Result) -> tuple[str, Text]:
+    """The headline metric before and after, and whether that is better."""
+    before, after = result.before, result.after
+    metric = next((name for name in HEADLINES if name in after), None)
+    if metric is None:
+        return "", Text("")
+    to = value(metric, after[metric])
+    if metric not in before:
+        return f"{metric} {to}", Text("")
+    words = better(metric, before[metric], after[metric])
+    arrow = (
+        "↑" if after[metric] > before[metric] else "↓" if after[metric] < before[metric] else "="
+    )
+    style = {"better": GAIN, "worse": LOSS}.get(words, "")
+    change = f"{metric} {value(metric, before[metric])} → {to}{_error(metric, after)}"
+    return change, Text(f"{arrow} {words}", style=style)
+
+
+def _error(metric: str, metrics: Mapping[str, float]) -> str:
+    """The standard error of a metric, where it was measured."""
+    spread = metrics.get(f"{metric}_se")
+    return f" ± {value(metric, spread)}" if spread is not None else ""
+
+
+def _gates(verdicts: tuple[Verdict, ...]) -> Text:
+    if not verdicts:
+        return Text("")
+    passed = sum(verdict.passed for verdict in verdicts)
+    whole = passed == len(verdicts)
+    return Text(f"{passed}/{len(verdicts)} {'✓' if whole else '✗'}", style=GAIN if whole else LOSS)
+
+
+def _state(result: Result) -> Text:
+    style = {"reused": "dim", "failed": LOSS, "stopped": "yellow"}.get(result.state, "")
+    return Text(STATES[result.state], style=style)
+
+
+def _samples(results: tuple[Result, ...], store: Store) -> Iterator[RenderableType]:
+    """The last stage's replies to the same prompts, before and after."""
+    for result in reversed(results):
+        path = store.object(result.step.key) / "samples.json"
+        if not path.exists():
+            continue
+        samples: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))
+        for sample in samples[:SAMPLES]:
+            yield Text("")
+            for name in ("prompt", "before", "after"):
+                yield Text(f"{name:>8}  {_shortened(sample.get(name, ''))}")
+        return
+
+
+def _shortened(text: str, width: int = 240) -> str:
+    """On one line; what is left out is marked."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= width else f"{line[:width]} … ({len(line) - width} more characters)"
+
+
+def _next(results: tuple[Result, ...], store: Store, recipe: str) -> Iterator[RenderableType]:
+    last = results[-1].step
+    yield Text("")
+    yield Text(f"`{last.name}` is in {store.object(last.key)}")
+    policies = [result.step.name for result in results if result.step.product == "lm"]
+    if policies:
+        yield Text(f"talk to it:  tunelang chat {policies[-1]} --recipe {recipe}")

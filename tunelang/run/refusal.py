@@ -1,0 +1,82 @@
+"""What can be known to fail before the first worker starts: libraries and launchers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from tunelang import registry
+from tunelang.diagnostic import Diagnostic, error, warning
+from tunelang.launch.launcher import Launcher
+from tunelang.launch.libraries import Library, libraries
+from tunelang.launch.machine import Machine
+from tunelang.plan.ir import Step
+
+
+def refusals(
+    steps: Iterable[Step], machine: Machine, profiles: tuple[str, ...]
+) -> list[Diagnostic]:
+    """Errors and warnings for the steps that are to run; `profiles` are the recipe's own."""
+    running = list(steps)
+    if not running:
+        return []
+    found = _missing(running) + [_cannot(step, machine, profiles) for step in running]
+    return [finding for finding in found if finding is not None]
+
+
+def launcher(name: str) -> Launcher | None:
+    """The installed launcher of that name."""
+    return next((one for one in launchers() if one.name == name), None)
+
+
+def launchers() -> tuple[Launcher, ...]:
+    return registry.parts("launch", "LAUNCHER")
+
+
+def install(wanted: Iterable[Library]) -> str:
+    """The command that installs libraries into the Python that runs this."""
+    return f"{sys.executable} -m pip install {' '.join(one.requirement for one in wanted)}"
+
+
+def _missing(steps: list[Step]) -> list[Diagnostic | None]:
+    """At most one error for what is not installed and one warning for other versions."""
+    extras = ["train"] + (["quant"] if any(map(_quantised, steps)) else [])
+    needed = [one for extra in extras for one in libraries(extra)]
+    absent = [one for one in needed if one.found is None]
+    other = [one for one in needed if one.found is not None and not one.fits]
+    return [_absent(absent) if absent else None, _other(other) if other else None]
+
+
+def _quantised(step: Step) -> bool:
+    """Whether the step needs bitsandbytes."""
+    optimizer = str(step.fields.get("optimizer", ""))
+    return (step.weights is not None and step.weights.kind == "qlora") or "8bit" in optimizer
+
+
+def _absent(wanted: list[Library]) -> Diagnostic:
+    names = ", ".join(one.name for one in wanted)
+    missing = "is not installed" if len(wanted) == 1 else "are not installed"
+    message = f"training needs libraries that {missing} here: {names}"
+    return error("TL724", "missing-library", message, None, help=install(wanted))
+
+
+def _other(wanted: list[Library]) -> Diagnostic:
+    said = ", ".join(f"{one.name} {one.found} (supported {one.supported})" for one in wanted)
+    message = f"TuneLang was not tried with the versions installed here: {said}"
+    return warning("TL725", "untried-version", message, None, help=install(wanted))
+
+
+def _cannot(step: Step, machine: Machine, profiles: tuple[str, ...]) -> Diagnostic | None:
+    chosen = launcher(step.place.launcher)
+    reason = chosen.cannot(step, machine) if chosen else "no such launcher is installed"
+    if reason is None:
+        return None
+    message = f"stage `{step.name}` cannot run here with `{step.place.launcher}`: {reason}"
+    return error("TL714", "backend-cannot", message, None, help=_advice(profiles))
+
+
+def _advice(profiles: tuple[str, ...]) -> str:
+    if not profiles:
+        return "add a profile for this machine to the recipe and name it with `--profile NAME`"
+    choices = " or ".join(f"`--profile {name}`" for name in profiles)
+    return f"run it on a machine that has what it needs, or here with {choices}"
