@@ -1,0 +1,1 @@
+"""The training floor: runs in worker processes, the only place that imports torch and friends."""

@@ -1,0 +1,79 @@
+"""`run` for import_model: a GGUF file or an architecture -> a Hugging Face folder in the store.
+
+Done once; later steps start from the safetensors. It trains nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunelang.plan.ir import GgufModel, ScratchModel, Step
+from tunelang.run.store import room, write_json
+from tunelang.train import product
+from tunelang.train.job import Job, fail
+from tunelang.train.model import DTYPES
+
+Metrics = dict[str, dict[str, float]]
+
+
+def run(step: Step, job: Job) -> Metrics:
+    """Make model/ and product.json; returns no metrics."""
+    wanted = step.import_from
+    if isinstance(wanted, GgufModel):
+        job.phase("reading GGUF")
+        model, tokenizer = from_gguf(wanted)
+    elif isinstance(wanted, ScratchModel):
+        from tunelang.train import scratch
+
+        job.phase("building tokenizer and model")
+        tokenizer = scratch.tokenizer(wanted)
+        model = scratch.model(wanted, tokenizer)
+    else:
+        msg = f"step {step.name} has nothing to import"
+        raise ValueError(msg)
+    write(step, job, (model.to(DTYPES[step.precision]), tokenizer))
+    return {"before": {}, "after": {}}
+
+
+def write(step: Step, job: Job, made: tuple[Any, Any]) -> None:
+    """The product folder of an imported (model, tokenizer)."""
+    model, tokenizer = made
+    job.phase("saving")
+    folder = product.begin(job)
+    with room(job.home, f"the model of `{step.name}` cannot be written"):
+        model.save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
+        said: dict[str, Any] = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
+        template = product.digest(tokenizer.chat_template)
+        product.describe(step, job, said | {"template_sha256": template})
+        write_json(folder / "metrics.json", {"before": {}, "after": {}, "series": []})
+        product.close(step, job)
+
+
+def from_gguf(wanted: GgufModel) -> tuple[Any, Any]:
+    """Model in fp32 and tokenizer of a GGUF file, free of its quantisation."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = Path(wanted.path)
+    if not path.is_file():
+        fail("TL730", "missing-weights", f"`{path}` does not exist")
+    place = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**place)
+        model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+    except (ValueError, KeyError, IndexError) as unreadable:
+        message = f"`{path.name}` cannot be read as GGUF: {unreadable}"
+        fail("TL732", "damaged-weights", message, "download it again, or use a safetensors folder")
+    forget_gguf(model)
+    return model, tokenizer
+
+
+def forget_gguf(model: Any) -> None:
+    """transformers refuses to save what it read from GGUF until it forgets where it came from."""
+    del model.config.quantization_config
+    model.hf_quantizer = None
+    for name in ("quantization_method", "is_quantized"):
+        model.__dict__.pop(name, None)

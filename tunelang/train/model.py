@@ -1,0 +1,166 @@
+"""A reference to a model -> the model and tokenizer in memory, exactly as the stage starts.
+
+Adapters of earlier stages are merged in fp32, in order, and then rounded to the precision of the
+step; on 4-bit weights they stay attached and frozen, because merging there would round them away.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tunelang.plan.ir import HubModel, ModelRef
+from tunelang.train.folders import Origin, origin, tokenizer_folder, weights_folder
+from tunelang.train.job import Job, fail
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PREFIX = "base_model.model."  # of every key in a PEFT adapter file
+
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message=".*MatMul8bitLt.*")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to train or run.
+
+    `attached` names the frozen adapters that are part of its start (4-bit chains only).
+    `head` is a reward's score vector [1, H] in fp32, `bias` what is added to its scores.
+    `template` is the chat template that string prompts are written in; None: as plain text.
+    """
+
+    model: Any
+    tokenizer: Any
+    origin: Origin
+    attached: tuple[str, ...] = ()
+    head: Tensor | None = None
+    bias: float = 0.0
+
+    @property
+    def template(self) -> str | None:
+        text: str | None = self.tokenizer.chat_template
+        return text if self.origin.template is not None else None
+
+
+def load(ref: ModelRef, job: Job, *, precision: str, quant: str | None = None) -> Loaded:
+    """Load what `ref` stands for, with weights held in `precision` ("fp32" or "bf16").
+
+    `quant` "nf4" holds the linear layers in 4 bits; an object trained on 4 bits stays so.
+    Raises UserError for models that are missing, pickled or damaged.
+    """
+    known = origin(ref, job)
+    known = replace(known, quant=known.quant or quant)
+    tokenizer = read_tokenizer(tokenizer_folder(known, job))
+    head = load_file(known.head)["weight"].to(job.device) if known.head else None
+    attached: tuple[str, ...] = ()
+    if known.quant:
+        model = read_quantised(known, job, precision)
+        if known.deltas:
+            model, attached = attach_deltas(model, known.deltas, job)
+    elif known.deltas:
+        model = read_weights(known, job, torch.float32)
+        for key in known.deltas:
+            merge_delta(model, job.store.object(key) / "adapter")
+        model = model.to(DTYPES[precision])
+    else:
+        model = read_weights(known, job, DTYPES[precision])
+    model.config.use_cache = False
+    model.requires_grad_(False)
+    model.eval()
+    return Loaded(model.to(job.device), tokenizer, known, attached, head, known.bias)
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder, with a padding token (never trained on, so any one will do)."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def read_weights(known: Origin, job: Job, dtype: torch.dtype, **more: Any) -> Any:
+    """Full weights from safetensors; a damaged file is told as such."""
+    folder = weights_folder(known.base, job)
+    trusted = isinstance(known.base, HubModel) and known.base.trust_code
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trusted,
+            **more,
+        )
+    except SafetensorError as damaged:
+        fail("TL732", "damaged-weights", f"the weights in `{folder}` are damaged: {damaged}")
+
+
+def read_quantised(known: Origin, job: Job, precision: str) -> Any:
+    """NF4 with double quantisation (QLoRA, arXiv 2305.14314), computing in `precision`."""
+    from transformers import BitsAndBytesConfig
+
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        help = "pip install 'tunelang[quant]'"
+        fail("TL715", "training-not-installed", "4-bit weights need `bitsandbytes`", help)
+    wanted = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=DTYPES[precision],
+    )
+    model = read_weights(
+        known, job, DTYPES[precision], quantization_config=wanted, device_map={"": job.device}
+    )
+    keep_layout(model)
+    return model
+
+
+def keep_layout(model: nn.Module) -> None:
+    """bitsandbytes 0.50.2 repacks 4-bit weights in an evaluation pass on CPUs with AVX512-BF16,
+    and gradients after it are wrong (relative error 0.96 measured): forbid the repacking."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - no stub has it
+
+
+def merge_delta(model: nn.Module, adapter: Path) -> None:
+    """W <- W + (alpha / r) B A for every layer of a LoRA adapter; `model` is in fp32."""
+    settings = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    scale = settings["lora_alpha"] / settings["r"]
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    modules = dict(model.named_modules())
+    for key, a in tensors.items():
+        if not key.endswith(".lora_A.weight"):
+            continue
+        name = key.removeprefix(PREFIX).removesuffix(".lora_A.weight")
+        b = tensors[key.replace(".lora_A.", ".lora_B.")]
+        layer = modules.get(name)
+        if not isinstance(layer, nn.Linear) or layer.weight.shape != (b.shape[0], a.shape[1]):
+            fail("TL411", "adapter-of-other-base", f"`{adapter}` does not fit: no layer {name}")
+        with torch.no_grad():
+            layer.weight += scale * (b.float() @ a.float())  # [out, r] @ [r, in]
+
+
+def attach_deltas(model: Any, deltas: tuple[str, ...], job: Job) -> tuple[Any, tuple[str, ...]]:
+    """Frozen adapters on 4-bit weights, all active, named start0, start1, ... in order."""
+    from peft import PeftModel
+
+    names = tuple(f"start{place}" for place in range(len(deltas)))
+    folders = [str(job.store.object(key) / "adapter") for key in deltas]
+    wrapped = PeftModel.from_pretrained(model, folders[0], adapter_name=names[0])
+    for name, folder in zip(names[1:], folders[1:], strict=True):
+        wrapped.load_adapter(folder, adapter_name=name)
+    wrapped.base_model.set_adapter(list(names))
+    return wrapped, names

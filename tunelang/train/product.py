@@ -1,0 +1,99 @@
+"""The finished product of a step: weights, tokenizer, product.json, metrics; `product.done` last.
+
+The parent hashes the folder and moves it into the store; until `product.done` is there, a restart
+builds it anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from tunelang.plan.ir import Step
+from tunelang.run.store import room, write_atomic, write_json
+from tunelang.train.checkpoint import write_tensors
+from tunelang.train.folders import Origin, json_of
+from tunelang.train.job import Job
+from tunelang.train.trainable import Trained, save_adapter
+
+Metrics = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a step leaves. `template` is the chat template its product speaks, None for plain text.
+
+    `head` [1, H] and `bias` belong to a reward; `series` are a few points for the report.
+    """
+
+    trained: Trained
+    tokenizer: Any
+    origin: Origin
+    metrics: Metrics
+    template: str | None
+    samples: Sequence[Mapping[str, str]] = ()
+    series: Sequence[Mapping[str, Any]] = ()
+    head: Tensor | None = None
+    bias: float = 0.0
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write(step: Step, job: Job, finished: Finished) -> None:
+    """Build `product/` and close it with `product.done`."""
+    job.phase("saving")
+    folder = begin(job)
+    with room(job.home, f"the product of `{step.name}` cannot be written"):
+        said = weights(step, job, finished)
+        finished.tokenizer.save_pretrained(folder / "tokenizer")
+        if finished.head is not None:
+            write_tensors(folder / "head.safetensors", {"weight": finished.head.float()})
+            said |= {"head": "head.safetensors", "bias": finished.bias}
+        describe(step, job, said | {"template_sha256": digest(finished.template), **finished.more})
+        series = [dict(point) for point in finished.series]
+        write_json(folder / "metrics.json", {**finished.metrics, "series": series})
+        if finished.samples:
+            write_json(folder / "samples.json", [dict(sample) for sample in finished.samples])
+        close(step, job)
+
+
+def begin(job: Job) -> Any:
+    """An empty product folder; what a killed run left there goes."""
+    (job.work / "product.done").unlink(missing_ok=True)
+    shutil.rmtree(job.product, ignore_errors=True)
+    job.product.mkdir(parents=True)
+    return job.product
+
+
+def weights(step: Step, job: Job, finished: Finished) -> dict[str, Any]:
+    """Save the adapter or the whole model; return how product.json names what it rests on."""
+    trained, start = finished.trained, finished.origin
+    if trained.adapter is None:
+        trained.model.config.use_cache = True  # as users of the folder expect
+        trained.model.save_pretrained(job.product / "model")
+        finished.tokenizer.save_pretrained(job.product / "model")
+        return {"base": None, "quant": None, "deltas": []}
+    save_adapter(trained.model, trained.adapter, job.product / "adapter")
+    deltas = [*start.deltas, step.key]
+    return {"base": json_of(start.base), "quant": start.quant, "deltas": deltas}
+
+
+def describe(step: Step, job: Job, said: Mapping[str, Any]) -> None:
+    """Write product.json and step.json."""
+    product = {"kind": step.product, "head": None, "tokenizer": step.key, **said}
+    write_json(job.product / "product.json", product)
+    write_json(job.product / "step.json", step.model_dump(mode="json"))
+
+
+def close(step: Step, job: Job) -> None:
+    """Mark the folder complete; the store syncs its files when it takes them."""
+    write_atomic(job.work / "product.done", step.key.encode())
+
+
+def digest(template: str | None) -> str | None:
+    """The SHA-256 of a chat template."""
+    return hashlib.sha256(template.encode()).hexdigest() if template is not None else None

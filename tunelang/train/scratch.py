@@ -1,0 +1,80 @@
+"""An architecture with random weights and a tokenizer of its own, the same for the same seed.
+
+For teaching and tests: a model of 100,000 weights shows every part of a recipe in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from tunelang.plan.ir import ScratchModel
+from tunelang.train.job import fail
+from tunelang.train.templates import CHATML
+
+SPECIAL = ["<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+
+
+def tokenizer(wanted: ScratchModel) -> Any:
+    """Byte-level BPE trained on the text files; it can write any text, and ends turns itself."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=wanted.vocabulary,
+        special_tokens=SPECIAL,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(lines(wanted.tokenizer_text), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token="<s>",
+        eos_token="<|im_end|>",
+        pad_token="<pad>",
+        additional_special_tokens=["<|im_start|>"],
+        chat_template=CHATML,
+        model_max_length=wanted.positions,
+    )
+
+
+def lines(paths: list[str]) -> Iterator[str]:
+    """The lines of the files, in order."""
+    for path in paths:
+        try:
+            with Path(path).open(encoding="utf-8") as file:
+                yield from file
+        except (OSError, UnicodeDecodeError) as unreadable:
+            fail("TL730", "missing-weights", f"`{path}` cannot be read as text: {unreadable}")
+
+
+def model(wanted: ScratchModel, tokenizer: Any) -> Any:
+    """A Llama of the wanted shape, tied embeddings, initialised from the seed."""
+    if wanted.architecture != "llama":
+        fail(
+            "TL734",
+            "unknown-architecture",
+            f"`{wanted.architecture}` cannot be made from scratch",
+            "architectures: llama",
+        )
+    shape = LlamaConfig(
+        # At least the tokenizer's size: a small text may not give as many merges as asked for.
+        vocab_size=max(wanted.vocabulary, len(tokenizer)),
+        hidden_size=wanted.hidden,
+        intermediate_size=wanted.ffn,
+        num_hidden_layers=wanted.layers,
+        num_attention_heads=wanted.heads,
+        num_key_value_heads=wanted.kv_heads,
+        max_position_embeddings=wanted.positions,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(wanted.seed)
+    return LlamaForCausalLM(shape)

@@ -1,0 +1,207 @@
+"""What trains: all weights, or a fresh adapter beside frozen ones; never silently nothing.
+
+Adapters are held in fp32 whatever the base is in: in bf16 most updates at lr 1e-5 are rounded
+away (9% of weights ever move, measured). requires_grad is set here by name and nowhere else,
+because PEFT's set_adapter and disable_adapter switch it on again as a side effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from tunelang.plan.ir import Step, Weights
+from tunelang.train.checkpoint import write_tensors
+from tunelang.train.job import fail
+from tunelang.train.model import Loaded
+
+ADAPTERS = ("lora", "qlora")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with something to train. `adapter` is its name, or None for all weights.
+
+    `start` are the adapters that are part of the stage's start; using only those is exactly
+    the model the stage began with: the reference.
+    """
+
+    model: Any
+    adapter: str | None
+    start: tuple[str, ...]
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        return (*self.start, self.adapter) if self.adapter else self.start
+
+
+def is_adapter(step: Step) -> bool:
+    """Does the step train an adapter (and leave the weights as they are)?"""
+    return step.weights is not None and step.weights.kind in ADAPTERS
+
+
+def storage(step: Step) -> str:
+    """The precision weights are held in: fp32 masters where all train, the step's else."""
+    return step.precision if is_adapter(step) else "fp32"
+
+
+def quantised(step: Step) -> str | None:
+    """ "nf4" for qlora, else None."""
+    return "nf4" if step.weights is not None and step.weights.kind == "qlora" else None
+
+
+def make_trainable(loaded: Loaded, weights: Weights, name: str = "default") -> Trained:
+    """Everything for `full`, a fresh adapter called `name` for lora and qlora."""
+    if weights.kind not in ADAPTERS:
+        return everything(loaded)
+    model = add_adapter(loaded.model, name, weights)
+    trained = Trained(model, name, loaded.attached)
+    train_only(model, [name])
+    with_adapters(model, trained.active)
+    return trained
+
+
+def everything(loaded: Loaded) -> Trained:
+    """Full tuning; 4-bit weights cannot be trained."""
+    if loaded.origin.quant:
+        fail(
+            "TL412",
+            "quantised-full-tuning",
+            "the model is held in 4 bits, which cannot be trained directly",
+            "use weights = qlora",
+        )
+    loaded.model.requires_grad_(True)
+    return Trained(loaded.model, None, ())
+
+
+def add_adapter(model: Any, name: str, weights: Weights) -> Any:
+    """`model` as a PeftModel with one more fresh adapter in fp32: A random, B zero."""
+    settings = lora(weights.fields)
+    try:
+        if isinstance(model, PeftModel):
+            model.add_adapter(name, settings)
+        else:
+            model = get_peft_model(model, settings, adapter_name=name)
+    except ValueError as mistake:
+        if "not found in the base model" not in str(mistake):
+            raise
+        wanted = ", ".join(weights.fields["targets"])
+        fail(
+            "TL518",
+            "missing-target",
+            f"the model has no layers called {wanted}",
+            f"its linear layers are {', '.join(linear_names(model))}",
+        )
+    for parameter in adapter_parameters(model, name):
+        parameter.data = parameter.data.float()
+    keep_inputs(model)
+    return model
+
+
+def lora(fields: Mapping[str, Any]) -> LoraConfig:
+    """PEFT's settings for our fields."""
+    targets = fields["targets"]
+    return LoraConfig(
+        r=int(fields["rank"]),
+        lora_alpha=fields["alpha"],
+        lora_dropout=float(fields["dropout"]),
+        target_modules="all-linear" if targets == "all_linear" else list(targets),
+        task_type="CAUSAL_LM",
+        bias="none",
+    )
+
+
+def load_adapter(model: Any, folder: Path, name: str) -> Any:
+    """`model` as a PeftModel with a saved adapter called `name`, frozen and in fp32."""
+    if isinstance(model, PeftModel):
+        model.load_adapter(str(folder), adapter_name=name)
+    else:
+        model = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+    for parameter in adapter_parameters(model, name):
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(False)
+    keep_inputs(model)
+    return model
+
+
+def keep_inputs(model: nn.Module) -> None:
+    """Let autocast choose the adapters' input type; PEFT's own cast to fp32 and back is waste."""
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
+
+
+def train_only(model: nn.Module, names: Iterable[str]) -> None:
+    """Set requires_grad of every parameter: true for the named adapters, false for the rest."""
+    model.requires_grad_(False)
+    for name in names:
+        for parameter in adapter_parameters(model, name):
+            parameter.requires_grad_(True)
+
+
+def adapter_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:
+    """The parameters of one adapter, by their PEFT names."""
+    return [found for path, found in model.named_parameters() if f".{name}." in f"{path}."]
+
+
+def with_adapters(model: nn.Module, names: Iterable[str]) -> None:
+    """Compute with exactly these adapters from now on; requires_grad stays as it is."""
+    chosen = list(names)
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module._disable_adapters = not chosen
+            module._active_adapter = chosen
+
+
+@contextmanager
+def using(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
+    """Compute with exactly these adapters inside the block; the former ones come back after."""
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    before = [(layer._disable_adapters, layer._active_adapter) for layer in layers]
+    with_adapters(model, names)
+    try:
+        yield
+    finally:
+        for layer, (disabled, active) in zip(layers, before, strict=True):
+            layer._disable_adapters, layer._active_adapter = disabled, active
+
+
+def parameters(trained: Trained) -> dict[str, Tensor]:
+    """What trains, by name; a step that would train nothing fails here."""
+    found = {name: value for name, value in trained.model.named_parameters() if value.requires_grad}
+    if not found:
+        fail("TL733", "nothing-trains", "no weight of the model would be trained")
+    wrong = [name for name, value in found.items() if value.dtype != torch.float32]
+    if wrong:
+        msg = f"trained weights must be fp32 masters: {wrong[0]}"
+        raise TypeError(msg)
+    return found
+
+
+def save_adapter(model: Any, name: str, folder: Path) -> None:
+    """Write `adapter_config.json` and `adapter_model.safetensors`, with no path in them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = model.peft_config[name]
+    settings.base_model_name_or_path = None
+    settings.inference_mode = True
+    settings.save_pretrained(str(folder))
+    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    write_tensors(folder / "adapter_model.safetensors", tensors)
+
+
+def linear_names(model: nn.Module) -> list[str]:
+    """The last parts of the names of linear layers, for messages."""
+    found = {
+        path.rpartition(".")[2]
+        for path, layer in model.named_modules()
+        if isinstance(layer, nn.Linear)
+    }
+    return sorted(found)
