@@ -21,7 +21,7 @@ def test_runs_then_reuses(execute, chain, store):
     assert (outcome.exit_code, states(outcome)) == (0, ["run", "run", "run"])
     kept = store.keys()
     assert kept == sorted(step.key for step in chain.steps)
-    assert {key: store.verify(key) for key in kept} == dict.fromkeys(kept, [])
+    assert {key: store.verify(key) for key in kept} == {key: [] for key in kept}
     assert not any(store.work(step.key).exists() for step in chain.steps)
     outcome, _ = execute(chain)
     assert states(outcome) == ["reused", "reused", "reused"]

@@ -18,7 +18,7 @@ from tunelang.run.store import Store
 
 SAMPLES = 3
 HEADLINES = ("reward", "accuracy", "perplexity", "loss")  # the first of these that was measured
-STATES = {"run": "trained", "reused": "reused", "failed": "failed", "stopped": "stopped"}
+STATES = {"run": "run", "reused": "reused", "failed": "failed", "stopped": "stopped"}
 GAIN, LOSS = "green", "red"
 
 

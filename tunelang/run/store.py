@@ -24,6 +24,7 @@ from tunelang.run.lock import hold
 MANIFEST = "manifest.json"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota used up, file limit reached
 BLOCK = 1 << 20
+ASIDE = ".aside"  # ends the name of a file that is still being written
 
 
 class StoreError(UserError):
@@ -71,6 +72,8 @@ class Store:
         """
         target = self.object(key)
         with room(self.home, f"`{key[:12]}` cannot be stored"):
+            for leftover in folder.rglob(f".*{ASIDE}"):  # a kill while writing left it
+                leftover.unlink()
             manifest = {"key": key, **extra, "files": _listing(folder), "created": time.time()}
             write_atomic(folder / MANIFEST, _encoded(manifest))
             _sync_tree(folder)
@@ -126,7 +129,7 @@ def default_home() -> Path:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace the file in one go: it has its old or its new content, also after a power cut."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
+    aside = path.with_name(f".{path.name}.{os.getpid()}{ASIDE}")
     try:
         with aside.open("wb") as file:
             file.write(content)
