@@ -1,0 +1,83 @@
+"""The command line. Each command is a module of its own, imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+# name -> one line for `tunelang --help`; the module tunelang.cli.NAME holds a function NAME.
+COMMANDS = {
+    "check": "Find every mistake in recipes, without torch, network or GPU.",
+    "fmt": "Print recipes in the one house style.",
+    "show": "Print what a recipe means: every value and where it comes from.",
+    "plan": "Say what would run: steps, memory, time, cost, and what is reused.",
+    "graph": "Draw the stages as Mermaid or DOT.",
+    "run": "Run a recipe; the same command goes on after any interruption.",
+    "chat": "Talk to what a stage made.",
+    "generate": "Let what a stage made answer prompts.",
+    "doctor": "Say what this machine can run, and what mends it.",
+    "store": "List, verify and clean the store of finished stages.",
+}
+
+
+class Lazy(TyperGroup):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        if "--help" in sys.argv[1:2] or len(sys.argv) < 2:
+            return _stub(cmd_name)
+        return _command(cmd_name)
+
+
+def _stub(name: str) -> Any:
+    """Enough of a command for the list of commands."""
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    app.command(name, help=COMMANDS[name], short_help=COMMANDS[name])(_nothing)
+    return typer.main.get_command(app)
+
+
+def _nothing() -> None:
+    """Stands for a command that is only listed."""
+
+
+def _command(name: str) -> Any:
+    part = getattr(import_module(f"tunelang.cli.{name}"), name)
+    if isinstance(part, typer.Typer):
+        return typer.main.get_command(part)
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    app.command(name, help=COMMANDS[name])(part)
+    return typer.main.get_command(app)
+
+
+app = typer.Typer(cls=Lazy, rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def about() -> None:
+    """Write, check, plan and run the fine-tuning of language models: one file for the whole stack.
+
+    Exit codes: 0 clean, 1 findings, 2 TuneLang itself failed, 130 stopped by you.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    if sys.argv[1:2] == ["--version"]:
+        from tunelang import __version__
+
+        sys.stdout.write(f"tunelang {__version__}\n")
+        return
+    try:
+        app()
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

@@ -40,8 +40,8 @@ def fields(noun: str, **defaults: str) -> dict[str, Field]:
     """The shared fields, with a method's own defaults in place of ours."""
     shared = {
         "weights": Field(weights(), "what trains", "full"),
-        "train": Field(HowLong(), "how long it trains", "1 epoch"),
-        "batch": Field(Count((noun, "tokens")), "what one update sees", f"32 {noun}"),
+        "train": Field(HowLong(("epochs", "steps", "tokens")), "how long it trains", "1 epoch"),
+        "batch": Field(Count(tuple(dict.fromkeys((noun, "sequences", "tokens")))), "what one update sees", f"32 {noun}"),
         "length": Field(Count(("tokens",)), "longest row in tokens; longer ones are cut", "1024 tokens"),
         **optimisation(),
     }

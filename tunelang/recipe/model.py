@@ -9,7 +9,12 @@ from typing import Any
 
 from tunelang.recipe.schema import Method
 from tunelang.source import Source, Span
-from tunelang.units import Quantity
+
+
+class Word(str):
+    """A symbol of a field, as against text in quotes."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class Recipe:
     folder: Path
     declared: Mapping[str, Declared]
     profile: str | None = None
-    budget: Mapping[str, Quantity] = field(default_factory=dict)
+    budget: Mapping[str, Given] = field(default_factory=dict)
 
     def of_kind(self, *kinds: str) -> dict[str, Declared]:
         return {name: found for name, found in self.declared.items() if found.kind in kinds}

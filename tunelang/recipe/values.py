@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from tunelang.diagnostic import Diagnostic, Label, error
+from tunelang.diagnostic import Diagnostic, Label, error, warning
 from tunelang.diagnostic import replace as replace_text
 from tunelang.recipe import schema
 from tunelang.recipe.literals import Literal, read_literal
-from tunelang.recipe.model import Choice, Given, Ref
+from tunelang.recipe.model import Choice, Given, Ref, Word
 from tunelang.recipe.names import Scope, did_you_mean, nearest
 from tunelang.recipe.quantities import QUANTITIES, describe
 from tunelang.source import Source, Span
@@ -23,6 +23,8 @@ from tunelang.syntax.tree import Assignment, Call, Declaration, ListValue, Path,
 
 TRUTHY = {"yes": "true", "on": "true", "True": "true", "TRUE": "true",
           "no": "false", "off": "false", "False": "false", "FALSE": "false"}  # fmt: skip
+# What early drafts of edition 1 called things.
+RENAMED = {"jsonl": "files", "json": "files", "csv": "files", "parquet": "files"}
 NOTHING = ("null", "none", "None", "nil")
 
 
@@ -71,16 +73,30 @@ def read(value: Value, expected: schema.Type, reading: Reading) -> Any:
 
 def _fitting(value: Value, expected: schema.Either) -> schema.Type:
     """The alternative that the way of writing points at; the first where none does."""
+    if isinstance(value, Scalar):
+        literal = read_literal(value)
+        dimension = literal.dimension if isinstance(literal, Literal) else ""
+        return next((kind for kind in expected.types if _takes(kind, dimension)), expected.types[0])
     shapes: dict[type, tuple[type, ...]] = {
         ListValue: (schema.ListOf, schema.Rows),
         Call: (schema.Variant,),
         Path: (schema.Symbol, schema.Variant, schema.Reference),
-        Scalar: (schema.Text, schema.Number, schema.Whole, schema.Ratio, schema.Count),
     }
-    for kind in expected.types:
-        if isinstance(kind, shapes[type(value)]):
-            return kind
-    return expected.types[0]
+    fitting = (kind for kind in expected.types if isinstance(kind, shapes[type(value)]))
+    return next(fitting, expected.types[0])
+
+
+def _takes(kind: schema.Type, dimension: str) -> bool:
+    """Whether a literal of this dimension is meant for a type."""
+    if isinstance(kind, schema.Count):
+        return dimension in kind.nouns
+    plain: dict[str, tuple[type, ...]] = {
+        "ratio": (schema.Ratio,),
+        "number": (schema.Number, schema.Whole, schema.Ratio),
+        "text": (schema.Text,),
+        "flag": (schema.Flag,),
+    }
+    return isinstance(kind, plain.get(dimension, ()))
 
 
 # --- bare words -------------------------------------------------------------------------------
@@ -93,7 +109,7 @@ def _word(path: Path, expected: schema.Type, reading: Reading) -> Any:
     if text in words:
         if declared and declared[0].kind.text in ("let", "param"):
             return reading.say(_shadowed(path, declared[0], reading))
-        return text if isinstance(expected, schema.Symbol) else _variant(text, (), expected, reading, path.span)
+        return Word(text) if isinstance(expected, schema.Symbol) else _variant(text, (), expected, reading, path.span)
     if isinstance(expected, schema.Reference):
         return _reference(path, expected, reading)
     if declared and declared[0].kind.text in ("let", "param"):
@@ -269,6 +285,8 @@ def _variant_call(value: Value, expected: schema.Variant, reading: Reading) -> A
     if not isinstance(value, Call):
         return reading.say(_not_a(value, expected, reading))
     name = value.path.text
+    if name in RENAMED and RENAMED[name] in expected.shapes:
+        name = _renamed(value.path, reading)
     if name not in expected.shapes:
         guess = nearest(name, expected.shapes)
         fix = replace_text(value.path.span, guess, safe=False) if guess else None
@@ -287,6 +305,16 @@ def _variant_call(value: Value, expected: schema.Variant, reading: Reading) -> A
         else:
             return reading.say(_unnamed(argument.value.span, name, fields, index))
     return _variant(name, tuple(arguments), expected, reading, value.span)
+
+
+def _renamed(path: Path, reading: Reading) -> str:
+    """TL119: the name of an earlier draft still works, with a warning."""
+    new = RENAMED[path.text]
+    reading.say(
+        warning("TL119", "deprecated-name", f"`{path.text}` is now called `{new}`", path.span,
+                "renamed in edition 1", fix=replace_text(path.span, new, safe=True))  # fmt: skip
+    )
+    return new
 
 
 def _unnamed(span: Span, name: str, fields: list[str], index: int) -> Diagnostic:

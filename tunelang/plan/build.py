@@ -1,0 +1,161 @@
+"""Recipe -> Plan: one step per stage, and one per model that must be converted or made first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunelang.diagnostic import Diagnostic
+from tunelang.plan.data import data_part, mixture_of
+from tunelang.plan.ir import Gate, Measure, ModelRef, Place, Plan, Step, StoreModel, Weights
+from tunelang.plan.keys import key_of, stack
+from tunelang.plan.models import Base, base_of
+from tunelang.plan.passes import apply
+from tunelang.plan.schedule import batch_of, schedule_of
+from tunelang.recipe import graph
+from tunelang.recipe.model import Choice, Declared, Recipe, Ref
+from tunelang.recipe.typed import flat
+from tunelang.units import Quantity
+
+# Fields with a slot of their own in Step; all others go into Step.fields.
+SLOTS = (
+    "weights", "train", "batch", "length", "lr", "schedule", "precision", "seed", "on", "micro",
+    "eval_every", "save_every", "rollout.batch",
+)  # fmt: skip
+# Until the fit pass says otherwise.
+NOWHERE = Place(
+    device="cpu", gpu=None, gpus=0, threads=1, micro=1, accumulate=1, checkpointing=False,
+    sharding="none", launcher="local",
+)  # fmt: skip
+
+
+@dataclass
+class Building:
+    """A plan under construction: finished steps by name, bases by model name, findings."""
+
+    recipe: Recipe
+    found: list[Diagnostic] = field(default_factory=list)
+    steps: dict[str, Step] = field(default_factory=dict)
+    bases: dict[str, Base] = field(default_factory=dict)
+    stack: dict[str, str] = field(default_factory=stack)
+
+
+def build(recipe: Recipe) -> tuple[Plan, list[Diagnostic]]:
+    """The plan of a sound recipe, and what only planning can find."""
+    building = Building(recipe)
+    _bases(building)
+    for stage in graph.in_order(recipe):
+        step = _step(stage, building)
+        if step:
+            building.steps[stage.name] = step
+    plan = Plan(recipe=recipe.source.name, profile=recipe.profile, steps=list(building.steps.values()))
+    return apply(plan, recipe, building.bases, building.found), building.found
+
+
+def _bases(building: Building) -> None:
+    """Every model that a stage goes back to."""
+    for stage in building.recipe.stages.values():
+        name = graph.root_of(building.recipe, stage.name)
+        if name is None or name in building.bases:
+            continue
+        base = base_of(building.recipe.declared[name], building.recipe, building.found)
+        if base is None:
+            continue
+        building.bases[name] = base
+        if base.source is not None:
+            step = Step(
+                name=name, method="import_model", method_version=1, worker="tunelang.train.import_model",
+                key="", product="lm", seed=getattr(base.source, "seed", 0), precision=base.precision,
+                import_from=base.source, stack=building.stack, place=NOWHERE,
+            )  # fmt: skip
+            building.steps[name] = step.model_copy(update={"key": key_of(step)})
+
+
+def _step(stage: Declared, building: Building) -> Step | None:
+    method = stage.method
+    assert method is not None
+    inputs = _inputs(stage, building)
+    mixture, extent = mixture_of(stage, building.recipe, building.found)
+    batch = batch_of(stage, building.found)
+    schedule = schedule_of(stage, batch, extent, building.found) if extent else None
+    if inputs is None or mixture is None or schedule is None:
+        return None
+    weights: Choice = stage.get("weights")
+    step = Step(
+        name=stage.name, method=method.name, method_version=method.version, worker=method.worker,
+        key="", product=method.product, seed=stage.get("seed"), precision=str(stage.get("precision")),  # type: ignore[arg-type]
+        inputs=inputs, data=mixture, weights=Weights(kind=weights.name, fields=_plain_choice(weights)),
+        length=int(stage.get("length").amount), lr=stage.get("lr"), schedule=schedule, batch=batch,
+        fields=_fields(stage), gates=_gates(stage, building), stack=building.stack, place=NOWHERE,
+        after=_after(stage, building),
+    )  # fmt: skip
+    return step.model_copy(update={"key": key_of(step)})
+
+
+def _inputs(stage: Declared, building: Building) -> dict[str, ModelRef] | None:
+    """What each role loads; the reference of ppo is the policy's start unless it is named."""
+    assert stage.method is not None
+    refs = {role: stage.get(role) for role in stage.method.inputs}
+    if "reference" in refs and refs["reference"] is None:
+        refs["reference"] = refs["policy"]
+    found = {role: _model_ref(ref, building) for role, ref in refs.items() if ref}
+    models = {role: ref for role, ref in found.items() if ref is not None}
+    return models if len(models) == len(found) else None
+
+
+def _model_ref(ref: Ref, building: Building) -> ModelRef | None:
+    if ref.name in building.steps:
+        return StoreModel(key=building.steps[ref.name].key)
+    base = building.bases.get(ref.name)
+    return base.ref if base else None
+
+
+def _after(stage: Declared, building: Building) -> list[str]:
+    assert stage.method is not None
+    names = [ref.name for role in stage.method.inputs if (ref := stage.get(role))]
+    return [name for name in dict.fromkeys(names) if name in building.steps]
+
+
+def _fields(stage: Declared) -> dict[str, Any]:
+    """The method's own values as nested plain JSON."""
+    assert stage.method is not None
+    nested: dict[str, Any] = {}
+    skip = {*SLOTS, *stage.method.inputs, stage.method.data_field}
+    for path in flat(stage.method.fields):
+        if path in skip:
+            continue
+        head, _, last = path.rpartition(".")
+        target = nested.setdefault(head, {}) if head else nested
+        target[last] = _role(stage, path) if path == "value.from" else _plain(stage.get(path))
+    return nested
+
+
+def _role(stage: Declared, path: str) -> str:
+    """The critic starts from the reward model or from the policy."""
+    ref, reward = stage.get(path), stage.get("reward")
+    return "reward" if ref and reward and ref.name == reward.name else "policy"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Quantity):
+        return value.amount
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def _plain_choice(choice: Choice) -> dict[str, Any]:
+    return {name: _plain(given.value) for name, given in choice.values.items()}
+
+
+def _gates(stage: Declared, building: Building) -> list[Gate]:
+    gates = []
+    for check in stage.checks:
+        declared = building.recipe.declared.get(check.on.name) if check.on else None
+        data = data_part(declared, building.recipe, building.found) if declared else None
+        measure = Measure(text=check.text, metric=check.metric, data=data)
+        gates.append(
+            Gate(measure=measure, compare=check.compare, bound=check.bound, enforce=stage.enforce,  # type: ignore[arg-type]
+                 place=check.span.place)  # fmt: skip
+        )
+    return gates

@@ -1,0 +1,39 @@
+"""The budget pass: predicted cost and time against what the recipe allows."""
+
+from __future__ import annotations
+
+from tunelang.diagnostic import error, warning
+from tunelang.plan.ir import Plan
+from tunelang.plan.passes.context import Context
+from tunelang.units import Quantity, show
+
+
+def budget(plan: Plan, context: Context) -> Plan:
+    """TL707 over-budget and TL708 over-time; the plan itself is unchanged."""
+    estimates = [step.estimate for step in plan.steps if step.estimate]
+    limits = context.recipe.budget
+    cost = sum(each.dollars or 0 for each in estimates)
+    if "cost" in limits and cost > limits["cost"].value.amount:
+        limit = limits["cost"]
+        context.found.append(
+            error("TL707", "over-budget", f"the recipe is estimated at ${cost:,.0f}, the budget is {show(limit.value)}",
+                  limit.span, "less than the estimate", help=_dearest(plan))  # fmt: skip
+        )
+    hours = sum(each.seconds for each in estimates) / 3600
+    if "time" in limits and hours * 3600 > limits["time"].value.amount:
+        limit = limits["time"]
+        context.found.append(
+            warning("TL708", "over-time", f"the recipe is estimated at {hours:,.1f} h, the budget is {_hours(limit.value)}",
+                    limit.span, "less than the estimate")  # fmt: skip
+        )
+    return plan
+
+
+def _dearest(plan: Plan) -> str:
+    dearest = max(plan.steps, key=lambda step: (step.estimate.dollars or 0) if step.estimate else 0)
+    dollars = (dearest.estimate.dollars or 0) if dearest.estimate else 0
+    return f"`{dearest.name}` is the dearest stage with ${dollars:,.0f}"
+
+
+def _hours(quantity: Quantity) -> str:
+    return f"{quantity.amount / 3600:g} h"

@@ -1,0 +1,19 @@
+"""What passes look at beside the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tunelang.diagnostic import Diagnostic
+from tunelang.plan.models import Base
+from tunelang.recipe.model import Recipe
+
+
+@dataclass(frozen=True)
+class Context:
+    """The recipe, its base models by name, and where findings go."""
+
+    recipe: Recipe
+    bases: Mapping[str, Base]
+    found: list[Diagnostic]

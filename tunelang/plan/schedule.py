@@ -1,0 +1,128 @@
+"""How long a stage trains, converted to optimizer steps: epochs, tokens, episodes, ratios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from tunelang.diagnostic import Diagnostic, error, warning
+from tunelang.plan.ir import Batch, Schedule
+from tunelang.recipe.model import Choice, Declared
+from tunelang.units import Quantity, number
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much there is to train on: rows, and characters where the rows could be read."""
+
+    name: str
+    rows: int | None
+    characters: int | None = None
+
+
+# English text has about 4.4 characters a token in vocabularies of 32k to 128k (Llama 3 report,
+# arXiv 2407.21783, section 3.2: 3.94 for the 128k vocabulary on English); only packed epochs use it.
+CHARACTERS_PER_TOKEN = 3.94
+
+
+def batch_of(stage: Declared, found: list[Diagnostic]) -> Batch:
+    """The rows of one update; tokens are divided by the length."""
+    assert stage.method is not None
+    noun = stage.method.noun
+    rollout = stage.get("rollout.batch")
+    if rollout is not None:
+        return Batch(size=rollout, noun=noun)
+    batch: Quantity = stage.get("batch")
+    if batch.unit != "tokens":
+        return Batch(size=max(1, int(batch.amount)), noun=noun)
+    length: Quantity = stage.get("length")
+    size = batch.amount / length.amount
+    if not float(size).is_integer():
+        found.append(_lost(stage, "batch", f"{batch} are {number(round(size, 2))} sequences of {length}",
+                           f"the batch is {max(1, int(size))} {noun}"))  # fmt: skip
+    return Batch(size=max(1, int(size)), noun=noun)
+
+
+def _lost(stage: Declared, path: str, message: str, help: str) -> Diagnostic:
+    return warning("TL211", "precision-lost", message, stage.span_of(path), "not whole", help=help)
+
+
+def schedule_of(stage: Declared, batch: Batch, extent: Extent, found: list[Diagnostic]) -> Schedule | None:
+    """The schedule in steps; None after saying why it cannot be counted."""
+    steps = _steps(stage, batch, extent, found)
+    if steps is None:
+        return None
+    chosen: Choice = stage.get("schedule")
+    warmup = _part(chosen.get("warmup"), steps)
+    if warmup >= steps and warmup > 0:
+        found.append(error("TL603", "warmup-too-long", f"the warmup of `{stage.name}` is {warmup} steps, and it trains {steps}",
+                           stage.span_of("schedule"), "never reaches the peak rate",
+                           help=f"`warmup = {max(1, steps // 20)} steps` is 5%"))  # fmt: skip
+    floor = chosen.get("floor")
+    kind = chosen.name
+    assert kind in ("cosine", "linear", "constant")
+    return Schedule(
+        steps=steps,
+        warmup=warmup,
+        kind=kind,  # type: ignore[arg-type]
+        floor=1.0 if floor is None else floor,
+        eval_every=max(1, _part(stage.get("eval_every"), steps)),
+        save_every=max(1, _part(stage.get("save_every"), steps)),
+    )
+
+
+def _part(quantity: Quantity, steps: int) -> int:
+    """`3%` of the steps, or so many steps."""
+    if quantity.unit == "ratio":
+        return ceil(quantity.amount * steps)
+    return int(quantity.amount)
+
+
+def _steps(stage: Declared, batch: Batch, extent: Extent, found: list[Diagnostic]) -> int | None:
+    train: Quantity = stage.get("train")
+    if train.unit == "steps":
+        return _at_least_one(stage, int(train.amount), found)
+    if train.unit == "episodes":
+        return _whole(stage, train.amount / batch.size, f"{train} are not whole iterations of {batch.size}", found)
+    if train.unit == "tokens":
+        length: Quantity = stage.get("length")
+        share = train.amount / (batch.size * length.amount)
+        return _whole(stage, share, f"{train} are not whole steps of {batch.size} x {length}", found)
+    rows = _sequences(stage, extent)
+    if rows is None:
+        found.append(_uncounted(stage, extent))
+        return None
+    return max(1, ceil(train.amount * rows / batch.size))
+
+
+def _at_least_one(stage: Declared, steps: int, found: list[Diagnostic]) -> int | None:
+    if steps >= 1:
+        return steps
+    found.append(error("TL206", "out-of-range", f"`{stage.name}` trains for no step", stage.span_of("train"), "at least 1"))
+    return None
+
+
+def _whole(stage: Declared, share: float, message: str, found: list[Diagnostic]) -> int:
+    steps = max(1, ceil(share - 1e-9))
+    if abs(steps - share) > 1e-6:
+        found.append(_lost(stage, "train", message, f"it trains {steps:,} steps"))
+    return steps
+
+
+def _sequences(stage: Declared, extent: Extent) -> int | None:
+    """Rows of one epoch; packed rows are counted by their estimated tokens."""
+    if extent.rows is None or not stage.get("packing"):
+        return extent.rows
+    if extent.characters is None:
+        return None
+    length: Quantity = stage.get("length")
+    tokens = extent.characters / CHARACTERS_PER_TOKEN + extent.rows  # an end mark each
+    return max(1, ceil(tokens / length.amount))
+
+
+def _uncounted(stage: Declared, extent: Extent) -> Diagnostic:
+    packed = bool(stage.get("packing")) and extent.rows is not None
+    what = "the tokens" if packed else "the rows"
+    return error("TL311", "stream-in-epochs", f"`{stage.name}` trains epochs, and {what} of `{extent.name}` are not known here",
+                 stage.span_of("train"), "how many steps?",
+                 help="write `train` in steps or tokens" + ("" if packed else f", or `rows = ...` in `{extent.name}`"))  # fmt: skip

@@ -1,0 +1,84 @@
+"""The stage graph: edges are references. Roots, order and circles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunelang.recipe.model import Declared, Recipe
+
+
+def needs(recipe: Recipe, stage: Declared) -> list[str]:
+    """The stages that a stage refers to, gates included, in order of first mention."""
+    names = [ref.name for _, ref, _ in stage.references() if ref.kind == "stage"]
+    return [name for name in dict.fromkeys(names) if name in recipe.declared]
+
+
+def reachable(recipe: Recipe, start: str) -> Iterator[str]:
+    """Every declaration that `start` needs, itself first."""
+    seen: set[str] = set()
+    ahead = [start]
+    while ahead:
+        name = ahead.pop()
+        if name in seen or name not in recipe.declared:
+            continue
+        seen.add(name)
+        yield name
+        ahead += [ref.name for _, ref, _ in recipe.declared[name].references()]
+
+
+def circle(recipe: Recipe) -> list[str]:
+    """A circle of stages, empty where there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        for other in needs(recipe, recipe.declared[name]):
+            found = visit(other, [*path, name])
+            if found:
+                return found
+        done.add(name)
+        return []
+
+    for name in recipe.stages:
+        found = visit(name, [])
+        if found:
+            return found
+    return []
+
+
+def in_order(recipe: Recipe) -> list[Declared]:
+    """Stages, each after those it needs, otherwise as written. There must be no circle."""
+    ordered: dict[str, Declared] = {}
+
+    def add(name: str) -> None:
+        if name in ordered:
+            return
+        for other in needs(recipe, recipe.declared[name]):
+            add(other)
+        ordered[name] = recipe.declared[name]
+
+    for name in recipe.stages:
+        add(name)
+    return list(ordered.values())
+
+
+def start_of(stage: Declared) -> str | None:
+    """The name of the declaration whose weights a stage starts from."""
+    assert stage.method is not None
+    ref = stage.get(stage.method.inputs[0])
+    return ref.name if ref else None
+
+
+def root_of(recipe: Recipe, name: str) -> str | None:
+    """The model declaration that a stage or model goes back to, None where the way is broken."""
+    seen: set[str] = set()
+    while name in recipe.declared and name not in seen:
+        seen.add(name)
+        declared = recipe.declared[name]
+        if declared.kind == "model":
+            return name
+        name = start_of(declared) or ""
+    return None

@@ -1,0 +1,129 @@
+"""Rules on names and references (TL1xx) that need the whole recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, Severity, error, replace, warning
+from tunelang.recipe import graph
+from tunelang.recipe.model import Declared, Recipe
+from tunelang.recipe.names import did_you_mean, nearest
+from tunelang.recipe.resolve import Resolved
+from tunelang.recipe.schema import Reference
+from tunelang.recipe.typed import flat
+from tunelang.source import Span
+
+PRODUCTS = {"lm": "a language model", "reward": "a reward model"}
+
+
+def wrong_stage_kind(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL115: a stage whose product does not fit the input."""
+    recipe = resolved.recipe
+    assert recipe is not None
+    for stage in recipe.stages.values():
+        assert stage.method is not None
+        known = flat(stage.method.fields)
+        for path, ref, span in stage.references():
+            wanted = known[path].type if path in known else None
+            made = recipe.declared.get(ref.name)
+            if isinstance(wanted, Reference) and wanted.products and made and made.kind == "stage":
+                assert made.method is not None
+                if made.method.product not in wanted.products:
+                    yield _wrong_stage(stage, (path, span), made, (recipe, wanted))
+
+
+def _wrong_stage(
+    stage: Declared, where: tuple[str, Span], made: Declared, context: tuple[Recipe, Reference]
+) -> Diagnostic:
+    path, span = where
+    recipe, wanted = context
+    assert made.method is not None
+    fits = [n for n, s in recipe.stages.items() if s.method and s.method.product in wanted.products and s is not stage]
+    needs = " or ".join(PRODUCTS[product] for product in wanted.products)
+    guess = nearest(made.name, fits) or (fits[0] if len(fits) == 1 else None)
+    return error(
+        "TL115", "wrong-stage-kind",
+        f"`{stage.name}.{path}` needs {needs}, and `{made.name}` makes {PRODUCTS[made.method.product]}",
+        span, f"must make {needs}",
+        others=(Label(made.span, f"trained by {made.method.name.replace('_', ' ')} here"),),
+        help=did_you_mean(guess), fix=replace(span, guess, safe=False) if guess else None,
+    )  # fmt: skip
+
+
+def reference_cycle(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL107: a stage would need itself."""
+    assert resolved.recipe is not None
+    names = graph.circle(resolved.recipe)
+    if not names:
+        return
+    stages = [resolved.recipe.declared[name] for name in names[:-1]]
+    others = tuple(Label(stage.span, "on the way round") for stage in stages[1:])
+    yield error("TL107", "reference-cycle", f"stage `{names[0]}` would need itself: {' → '.join(names)}",
+                stages[0].span, "needs itself", others=others)  # fmt: skip
+
+
+def unused_declaration(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL108: declared, never reached from a stage."""
+    recipe, scope = resolved.recipe, resolved.scope
+    assert recipe is not None and scope is not None
+    if not recipe.stages:
+        return  # a file of parts to import
+    reached = {name for stage in recipe.stages for name in graph.reachable(recipe, stage)} | resolved.used
+    parents = {d.extends.text for d in scope.file.declarations() if d.extends}
+    for name, declaration in scope.names.items():
+        kind = declaration.kind.text
+        if kind == "stage" or scope.full(name) in reached or name in parents:
+            continue
+        if kind not in ("let", "param") and name not in recipe.declared:
+            continue
+        fix = Fix(f"delete `{name}`", (Edit(declaration.span, ""),), safe=False)
+        yield warning("TL108", "unused-declaration", f"{kind} `{name}` is never used", declaration.name.span,
+                      "unused", help="delete it, or name it in a stage", fix=fix)  # fmt: skip
+
+
+def unused_import(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL109: nothing of an imported file is used."""
+    recipe, scope = resolved.recipe, resolved.scope
+    assert recipe is not None and scope is not None
+    for alias, (item, _) in scope.imports.items():
+        uses = [t for t in scope.file.tokens if t.text == alias and t.span != item.alias.span]
+        if not uses:
+            fix = Fix("delete the import", (Edit(item.span, ""),), safe=True)
+            yield warning("TL109", "unused-import", f"nothing of `{alias}` is used", item.alias.span, "unused", fix=fix)
+
+
+def unreachable_stage(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL118: a stage without a gate that no other stage uses, in a recipe with several ends."""
+    recipe = resolved.recipe
+    assert recipe is not None
+    used = {name for stage in recipe.stages.values() for name in graph.needs(recipe, stage)}
+    ends = [stage for stage in recipe.stages.values() if stage.name not in used]
+    for stage in ends[:-1]:
+        if not stage.checks:
+            yield Diagnostic("TL118", "unreachable-stage", Severity.HINT,
+                             f"no gate or later stage uses `{stage.name}`", Label(stage.span, "ends here"))  # fmt: skip
+
+
+def override_without_effect(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL117: a profile or `--set` repeats the value that was there."""
+    recipe = resolved.recipe
+    assert recipe is not None
+    for declared in recipe.declared.values():
+        if declared.method is None:
+            continue
+        for path, given in declared.values.items():
+            default = flat(declared.method.fields)[path].default
+            if given.span and given.origin.startswith("profile") and given.span.text == default:
+                yield Diagnostic("TL117", "override-without-effect", Severity.HINT,
+                                 f"`{path}` of `{declared.name}` is {default} already",
+                                 Label(given.span, "changes nothing"))  # fmt: skip
+
+
+RULES = (
+    wrong_stage_kind,
+    reference_cycle,
+    unused_declaration,
+    unused_import,
+    unreachable_stage,
+    override_without_effect,
+)
