@@ -56,7 +56,7 @@ def _disk(step: Step, ending: Ending) -> Diagnostic:
         "disk-too-small",
         f"stage `{step.name}` cannot go on: no room is left on the disk of {ending.log.parent}",
         None,
-        help="free some room (`tunelang store gc` removes what no recipe needs); the same command "
+        help="free some room (`tunelang store gc RECIPES` keeps what these need); the same command "
         f"goes on from the last checkpoint; the whole log is {ending.log}",
     )
 

@@ -184,7 +184,7 @@ def disk_full(folder: Path, consequence: str) -> Diagnostic:
         "disk-too-small",
         f"{consequence}: no room is left on the disk of {folder}",
         None,
-        help="free some room (`tunelang store gc` removes what no recipe needs) "
+        help="free some room (`tunelang store gc RECIPES` keeps what these need) "
         "or set TUNELANG_HOME to a larger disk; the same command goes on where it stopped",
     )
 
