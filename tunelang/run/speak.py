@@ -49,7 +49,8 @@ class Speaker:
                 raise UserError(told)
             if answer.get("done"):
                 return
-            yield answer.get("token", "")
+            if "token" in answer:
+                yield answer["token"]
         raise self._ended()
 
     def _ended(self) -> UserError:

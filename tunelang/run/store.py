@@ -24,6 +24,7 @@ from tunelang.run.lock import hold
 MANIFEST = "manifest.json"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota used up, file limit reached
 BLOCK = 1 << 20
+BAD = "bad-"  # begins the name of a damaged object that was set aside
 ASIDE = ".aside"  # ends the name of a file that is still being written
 
 
@@ -53,9 +54,9 @@ class Store:
         return (self.object(key) / MANIFEST).is_file()
 
     def keys(self) -> list[str]:
-        """Every finished key, in order."""
-        found = self.home / "objects"
-        return sorted(path.parent.name for path in found.glob(f"*/{MANIFEST}"))
+        """Every finished key, in order; damaged objects set aside have none."""
+        found = (path.parent.name for path in self.home.glob(f"objects/*/{MANIFEST}"))
+        return sorted(name for name in found if not name.startswith(BAD))
 
     def manifest(self, key: str) -> dict[str, Any]:
         return self._json(key, MANIFEST)
@@ -99,7 +100,7 @@ class Store:
 
     def quarantine(self, key: str) -> Path:
         """Set a damaged object aside as `objects/bad-KEY-TIME`, out of the way of its key."""
-        aside = self.object(f"bad-{key}-{time.time_ns()}")
+        aside = self.object(f"{BAD}{key}-{time.time_ns()}")
         self.object(key).rename(aside)
         sync_folder(aside.parent)
         return aside

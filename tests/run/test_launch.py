@@ -1,0 +1,177 @@
+"""Command lines, environments and refusals of the launchers."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tunelang.launch import deepspeed, environment, local, machine, torchrun
+from tunelang.launch.launcher import Job
+from tunelang.launch.libraries import Library, libraries, within
+from tunelang.launch.machine import Gpu, Machine
+from tunelang.plan.ir import HubModel
+from tunelang.run import refusal
+
+CPU_ONLY = Machine("Linux", "cpu", 2, frozenset(), 8 << 30, ())
+TWO_GPUS = Machine("Linux", "cpu", 8, frozenset(), 8 << 30, (Gpu("H100", 80 << 30, "570"),) * 2)
+GOLDEN = {
+    "local": "-m tunelang.train /w/step.json --home /h",
+    "torchrun": "-m torch.distributed.run --standalone --nproc-per-node=2 "
+    "-m tunelang.train /w/step.json --home /h",
+    "deepspeed": "-m deepspeed.launcher.runner --num_gpus 2 --master_port 30042 --no_local_rank "
+    "--module tunelang.train /w/step.json --home /h",
+}
+
+
+@pytest.fixture
+def placed(make):
+    def build(**place):
+        step = make("sft")
+        return step.model_copy(update={"place": step.place.model_copy(update=place)})
+
+    return build
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_command_lines(placed, name):
+    """Each launcher's whole command line."""
+    step = placed(device="cuda", gpus=2, sharding="zero2", launcher=name)
+    launcher = refusal.launcher(name)
+    command = launcher.command(Job(step, Path("/w/step.json"), Path("/h")))
+    assert command == [sys.executable, *GOLDEN[name].split()]
+
+
+def test_local_needs_the_gpu_it_is_given(placed):
+    """A CUDA stage is refused on a machine without a GPU, and taken on one with."""
+    step = placed(device="cuda", gpus=1, gpu="h100")
+    assert local.cannot(step, CPU_ONLY) == "it needs 1 h100 GPU and this machine has none"
+    assert local.cannot(step, TWO_GPUS) is None
+
+
+def test_local_is_one_process(placed):
+    """Several GPUs need another launcher."""
+    assert "one process" in local.cannot(placed(device="cuda", gpus=2), TWO_GPUS)
+
+
+def test_torchrun_counts_gpus(placed):
+    """Four GPUs asked for, two here."""
+    step = placed(device="cuda", gpus=4, sharding="ddp", launcher="torchrun")
+    assert torchrun.cannot(step, TWO_GPUS) == "it needs 4 GPUs and this machine has 2"
+
+
+def test_zero_needs_deepspeed(placed, monkeypatch):
+    """Without DeepSpeed both launchers of ZeRO say how to install it."""
+    monkeypatch.setattr(torchrun, "find_spec", lambda _: None)
+    monkeypatch.setattr(deepspeed, "find_spec", lambda _: None)
+    step = placed(device="cuda", gpus=2, sharding="zero3")
+    assert "tunelang[deepspeed]" in torchrun.cannot(step, TWO_GPUS)
+    assert "tunelang[deepspeed]" in deepspeed.cannot(step, TWO_GPUS)
+
+
+def test_deepspeed_runs_zero_only(placed, monkeypatch):
+    """Plain data parallelism is torchrun's."""
+    monkeypatch.setattr(deepspeed, "find_spec", lambda _: True)
+    assert "zero2 and zero3" in deepspeed.cannot(placed(gpus=2, sharding="ddp"), TWO_GPUS)
+
+
+def test_refusal_names_the_profiles(placed):
+    """TL714 says why, and which profiles the recipe has."""
+    step = placed(device="cuda", gpus=1)
+    (found,) = refusal.refusals([step], CPU_ONLY, ("laptop", "pod"))
+    assert (found.code, found.name) == ("TL714", "backend-cannot")
+    assert "this machine has none" in found.message
+    assert "`--profile laptop` or `--profile pod`" in found.help
+
+
+def test_unknown_launcher_is_refused(placed):
+    """A plan made where a plug-in launcher was installed is refused where it is not."""
+    step = placed(launcher="slurm")
+    (found,) = refusal.refusals([step], CPU_ONLY, ())
+    assert "no such launcher is installed" in found.message
+
+
+def test_missing_library_gives_the_command(placed, monkeypatch):
+    """What is not installed is told before any worker, with the exact pip command."""
+    here = (Library("torch", ">=2.8,<3", None), Library("peft", ">=0.21,<0.22", "0.21.2"))
+    monkeypatch.setattr(refusal, "libraries", lambda _: here)
+    (found,) = refusal.refusals([placed()], CPU_ONLY, ())
+    assert found.name == "missing-library"
+    assert found.help == f"{sys.executable} -m pip install 'torch>=2.8,<3'"
+
+
+def test_other_version_is_a_warning(placed, monkeypatch):
+    """A version outside the range runs, with a warning that names both."""
+    here = (Library("trl", ">=1.16,<1.17", "1.17.0"),)
+    monkeypatch.setattr(refusal, "libraries", lambda _: here)
+    (found,) = refusal.refusals([placed()], CPU_ONLY, ())
+    assert (found.name, found.severity) == ("untried-version", "warning")
+    assert "trl 1.17.0 (supported >=1.16,<1.17)" in found.message
+
+
+def test_nothing_to_run_refuses_nothing(monkeypatch):
+    """A finished recipe needs no training libraries."""
+    monkeypatch.setattr(refusal, "libraries", lambda _: (Library("torch", "", None),))
+    assert refusal.refusals([], CPU_ONLY, ()) == []
+
+
+def test_extras_are_those_of_the_package():
+    """The libraries and their ranges are read from the package, not written twice."""
+    asked = {library.name: library.supported for library in libraries("train")}
+    assert asked["trl"] == ">=1.16,<1.17"
+    assert {"torch", "transformers", "peft", "accelerate", "datasets"} <= asked.keys()
+
+
+@pytest.mark.parametrize(
+    ("version", "supported", "holds"),
+    [
+        ("2.13.0+cpu", ">=2.8,<3", True),
+        ("3.0.0", ">=2.8,<3", False),
+        ("2.7.9", ">=2.8,<3", False),
+        ("5.23.0.dev0", ">=5.23,<5.24", True),
+        ("1.16", ">=1.16.0,<1.17", True),
+        ("0.9", "!=0.9", False),
+        ("7", "", True),
+    ],
+)
+def test_versions_compare_by_number(version, supported, holds):
+    """Ranges compare numbers, not text; what follows the digits does not count."""
+    assert within(version, supported) is holds
+
+
+def test_environment_is_steady(placed):
+    """Threads, waiting, hashing and offline state are set before Python starts."""
+    found = environment.environment(placed(threads=3), hub=True, given={"HOME": "/x"})
+    assert found["OMP_NUM_THREADS"] == found["MKL_NUM_THREADS"] == "3"
+    assert found["OMP_WAIT_POLICY"] == "passive"
+    assert found["PYTHONHASHSEED"] == "0"
+    assert found["HF_HUB_OFFLINE"] == "1"
+    assert found["DS_ACCELERATOR"] == "cpu"
+    assert found["PYTHONSAFEPATH"] == "1"
+    assert found["HOME"] == "/x"
+
+
+def test_hub_only_when_named_and_allowed(make):
+    """The hub is reached by a step that names it, with the user's consent."""
+    step = make("sft", inputs={"model": HubModel(id="a/b", revision="c")})
+    assert "HF_HUB_OFFLINE" not in environment.environment(step, hub=True, given={})
+    assert environment.environment(step, hub=False, given={})["HF_HUB_OFFLINE"] == "1"
+
+
+def test_gpus_are_read_from_nvidia_smi(tmp_path, monkeypatch):
+    """Name, memory and driver of each visible GPU; none where the tool fails."""
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\necho 'NVIDIA H100, PCIe, 81559, 570.1'\necho 'T4, 15360, 570.1'\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert machine.gpus() == (
+        Gpu("NVIDIA H100, PCIe", 81559 << 20, "570.1"),
+        Gpu("T4", 15360 << 20, "570.1"),
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert len(machine.gpus()) == 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert machine.gpus() == ()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    fake.write_text("#!/bin/sh\nexit 9\n")
+    assert machine.gpus() == ()
