@@ -10,13 +10,14 @@ from tunelang.run.speak import speaking
 ECHO = """
 import json, sys
 print("a library says hello")
+print(json.dumps({"ready": True, "template": False}), flush=True)
 for line in sys.stdin:
     asked = json.loads(line)
     if asked["prompt"] == "die":
         sys.exit("the model melted")
     if asked["prompt"] == "fail":
-        told = {"code": "TL401", "name": "no-template", "message": "no template"}
-        print(json.dumps({"event": "failed", **told}), flush=True)
+        told = {"failed": "no template", "code": "TL401", "help": "none"}
+        print(json.dumps(told), flush=True)
         continue
     for token in asked["prompt"].split():
         print(json.dumps({"token": token + " "}), flush=True)
@@ -36,6 +37,7 @@ def test_replies_come_in_pieces(speaker):
     """Pieces as they come, request after request; what libraries print is passed over."""
     assert list(speaker.ask({"prompt": "good day"})) == ["good ", "day "]
     assert list(speaker.ask({"prompt": "again"})) == ["again "]
+    assert speaker.template is False
 
 
 def test_crash_is_a_diagnostic(speaker):

@@ -35,6 +35,8 @@ def chat(
     how = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     try:
         with speaking(store, step) as speaker:
+            if not speaker.template:
+                typer.echo(f"`{stage}` knows no turns: it continues each line alone", err=True)
             _converse(speaker, how)
     except UserError as problem:
         end([problem.diagnostic])
@@ -50,8 +52,9 @@ def _converse(speaker: Speaker, how: dict[str, float]) -> None:
             messages.clear()
             continue
         messages.append({"role": "user", "content": said})
+        request = {"messages": messages} if speaker.template else {"prompt": said}
         reply = ""
-        for piece in speaker.ask({"messages": messages, **how}):
+        for piece in speaker.ask({**request, **how}):
             sys.stdout.write(piece)
             sys.stdout.flush()
             reply += piece

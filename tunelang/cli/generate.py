@@ -13,6 +13,8 @@ import typer
 from tunelang.cli.finished import Wanted, end, finished
 from tunelang.diagnostic import error
 
+INTERRUPTED = 130
+
 
 def generate(
     stage: Annotated[str, typer.Argument(help="The stage that replies.")],
@@ -26,13 +28,16 @@ def generate(
         float, typer.Option(min=0.0, help="0 always takes the likeliest.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the text; no chat template.")
+    ] = False,
 ) -> None:
     """Let what a stage made answer prompts."""
     from tunelang.errors import UserError
 
     if (prompt is None) == (prompts is None):
         raise typer.BadParameter("give either --prompt or --prompts")
-    how = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    how = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "raw": raw}
     try:
         asked = [{"prompt": prompt}] if prompts is None else read(prompts)
         replies = _replies(Wanted(stage, recipe, profile), asked, how)
@@ -42,6 +47,8 @@ def generate(
             _write(replies, out)
     except UserError as problem:
         end([problem.diagnostic])
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Talks to what a stage made: a worker that answers JSON lines with JSON lines.
 
-In: {"messages": [...]} or {"prompt": TEXT}, with max_new_tokens, temperature and seed.
-Out: {"token": TEXT} as they come, then {"done": true, "text": TEXT}.
+In: {"messages": [...]} or {"prompt": TEXT}, with max_new_tokens, temperature, seed and raw.
+Out: {"ready": true, "template": BOOL} once, then for each request {"token": TEXT} as they come
+and {"done": true, "text": TEXT}; {"failed": MESSAGE, "code": ..., "help": ...} for a mistake.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from tunelang.diagnostic import error
@@ -28,29 +29,40 @@ SHOWN = 6  # lines of the worker's log in a message
 
 @dataclass(frozen=True)
 class Speaker:
-    """A running worker and the file its errors go to."""
+    """A running worker and the file its errors go to.
+
+    `template` says whether the model knows turns; without, it continues plain text.
+    """
 
     name: str
     process: subprocess.Popen[str]
     log: IO[str]
+    template: bool = True
 
     def ask(self, request: Mapping[str, Any]) -> Iterator[str]:
         """The reply to one request, in the pieces it comes in. Raises `UserError` if it ends."""
-        assert self.process.stdin and self.process.stdout  # both are pipes
+        assert self.process.stdin  # a pipe
         try:
             self.process.stdin.write(json.dumps(request, ensure_ascii=False) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             raise self._ended() from None
-        for line in self.process.stdout:
-            answer = _answer(line)
-            if answer.get("event") == "failed":
-                told = error(answer["code"], answer["name"], answer["message"], None)
-                raise UserError(told)
+        for answer in self.answers():
             if answer.get("done"):
                 return
             if "token" in answer:
                 yield answer["token"]
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """What the worker says, without end. Raises `UserError` for a mistake, or when it ends."""
+        assert self.process.stdout  # a pipe
+        for line in self.process.stdout:
+            answer = _answer(line)
+            if "failed" in answer:
+                code, name = answer.get("code", "TL723"), answer.get("name", "cannot-reply")
+                told = error(code, name, answer["failed"], None, help=answer.get("help", ""))
+                raise UserError(told)
+            yield answer
         raise self._ended()
 
     def _ended(self) -> UserError:
@@ -66,6 +78,7 @@ class Speaker:
 def speaking(store: Store, step: Step, *, module: str = MODULE) -> Iterator[Speaker]:
     """Start the worker that answers for a step's object; it ends with the block."""
     command = [sys.executable, "-m", module, "--home", str(store.home), "--key", step.key]
+    command += ["--precision", step.precision]
     tied = [sys.executable, "-m", "tunelang.run.parent", str(os.getpid()), *command]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
@@ -79,7 +92,9 @@ def speaking(store: Store, step: Step, *, module: str = MODULE) -> Iterator[Spea
             start_new_session=True,
         )
         try:
-            yield Speaker(step.name, process, log)
+            speaker = Speaker(step.name, process, log)
+            ready = next(answer for answer in speaker.answers() if answer.get("ready"))
+            yield replace(speaker, template=bool(ready.get("template", True)))
         finally:
             process.kill()
             with suppress(BrokenPipeError):
