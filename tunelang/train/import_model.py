@@ -14,7 +14,7 @@ from tunelang.plan.ir import GgufModel, ScratchModel, Step
 from tunelang.run.store import room, write_json
 from tunelang.train import product
 from tunelang.train.job import Job, fail
-from tunelang.train.model import DTYPES
+from tunelang.train.model import cast
 
 Metrics = dict[str, dict[str, float]]
 
@@ -34,7 +34,8 @@ def run(step: Step, job: Job) -> Metrics:
     else:
         msg = f"step {step.name} has nothing to import"
         raise ValueError(msg)
-    write(step, job, (model.to(DTYPES[step.precision]), tokenizer))
+    cast(model, step.precision)
+    write(step, job, (model, tokenizer))
     return {"before": {}, "after": {}}
 
 

@@ -71,13 +71,20 @@ def load(ref: ModelRef, job: Job, *, precision: str, quant: str | None = None) -
         model = read_weights(known, job, torch.float32)
         for key in known.deltas:
             merge_delta(model, job.store.object(key) / "adapter")
-        model = model.to(DTYPES[precision])
+        cast(model, precision)
     else:
         model = read_weights(known, job, DTYPES[precision])
     model.config.use_cache = False
     model.requires_grad_(False)
     model.eval()
     return Loaded(model.to(job.device), tokenizer, known, attached, head, known.bias)
+
+
+def cast(model: nn.Module, precision: str) -> None:
+    """Hold the weights in another precision. Not `model.to`: that would round the rotary
+    frequencies too, which stay in fp32 when transformers loads a bf16 model."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(DTYPES[precision])
 
 
 def read_tokenizer(folder: Path) -> Any:

@@ -1,0 +1,111 @@
+"""The rows of a step: read, set aside, written as tokens, cut to length, counted aloud.
+
+What is dropped or cut is said in a note; a step whose every reply would be lost fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from tunelang.diagnostic import error
+from tunelang.errors import UserError
+from tunelang.plan.ir import DataPart, HubSource, Mixture, Step
+from tunelang.sources import RowError
+from tunelang.sources import rows as sources
+from tunelang.train.job import Job, fail
+
+T = TypeVar("T")
+MOST_HELD_OUT = 64  # rows measured: enough to see a change, few enough to do it three times
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row by roles (prompt, reply, messages, text, ...), and where it came from."""
+
+    kind: str
+    values: Mapping[str, Any]
+    place: str
+
+
+@dataclass(frozen=True)
+class Split(Generic[T]):
+    """Rows of one part: those trained on and those set aside."""
+
+    name: str
+    train: list[T]
+    held_out: list[T]
+
+
+def load(mixture: Mixture) -> list[Split[Example]]:
+    """Every part of a mix, read and split. Raises UserError for rows that cannot be read."""
+    return [load_part(part) for part in mixture.parts]
+
+
+def load_part(part: DataPart) -> Split[Example]:
+    """One part; rows of the hub come through `datasets`, the split is the same for all."""
+    try:
+        rows = list(hub_rows(part)) if isinstance(part.source, HubSource) else sources.read(part)
+        train, held_out = sources.split(rows, part)
+    except RowError as wrong:
+        raise UserError(wrong.diagnostic) from wrong
+    kind = part.format.kind
+    return Split(
+        part.name,
+        [Example(kind, row.values, row.place) for row in train],
+        [Example(kind, row.values, row.place) for row in held_out],
+    )
+
+
+def hub_rows(part: DataPart) -> Iterator[Any]:
+    """The rows of a hub data set in our roles."""
+    from datasets import load_dataset
+
+    source = part.source
+    if not isinstance(source, HubSource):
+        msg = "not a hub data set"
+        raise TypeError(msg)
+    try:
+        found = load_dataset(source.id, source.subset, split=source.split, revision=source.revision)
+    except Exception as problem:
+        message = f"`{source.id}` at {source.revision[:12]} could not be loaded from the hub"
+        help = "check its name, your network and your access, or give local files"
+        raise UserError(error("TL736", "data-not-here", message, None, help=help)) from problem
+    for number, values in enumerate(found, start=1):
+        yield sources.row(values, f"{source.id}:{number}", part)
+
+
+def encode(split: Split[Example], write: Callable[[Example], list[T]]) -> Split[T]:
+    """Examples as what is trained on; `write` gives none for a row that it has counted as lost."""
+    return Split(
+        split.name,
+        [made for example in split.train for made in write(example)],
+        [made for example in split.held_out for made in write(example)],
+    )
+
+
+def spread(splits: Sequence[Split[T]], job: Job) -> list[T]:
+    """The held-out rows to measure on, taken in turn from every part, at most 64."""
+    queues = [list(split.held_out) for split in splits]
+    total = sum(map(len, queues))
+    chosen: list[T] = []
+    for place in range(max(map(len, queues), default=0)):
+        chosen += [queue[place] for queue in queues if place < len(queue)]
+    if total > MOST_HELD_OUT:
+        job.note(f"measured on {MOST_HELD_OUT} of {total} held-out rows")
+    if not total:
+        job.note("no rows are held out: nothing is measured before and after")
+    return chosen[:MOST_HELD_OUT]
+
+
+def need_rows(splits: Iterable[Split[T]], step: Step) -> None:
+    """TL312: a part without a row to train on."""
+    for split in splits:
+        if not split.train:
+            fail(
+                "TL312",
+                "empty-after-filters",
+                f"`{split.name}` has no row left to train `{step.name}` on",
+                "raise length, or look at the notes above for what was lost",
+            )

@@ -1,0 +1,112 @@
+"""Token batches through a model: hidden states, and logits only where they are needed.
+
+Right-padded rows need no attention mask (nothing real comes after the padding), which keeps the
+fast causal kernel; packed rows are told apart by position ids. The cache is off throughout:
+with it, packed rows would see each other in silence (0.02 nats, measured).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tunelang.train.losses import IGNORED
+
+
+@dataclass(frozen=True)
+class Row:
+    """A token sequence: `ids` [T], `labels` [T] (IGNORED where no loss), `positions` if packed."""
+
+    ids: list[int]
+    labels: list[int]
+    positions: list[int] | None = None
+
+    @property
+    def supervised(self) -> int:
+        """How many tokens get loss; the first one has nothing before it to predict it from."""
+        return sum(label != IGNORED for label in self.labels[1:])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as tensors [B, T], padded on the right."""
+
+    ids: Tensor
+    labels: Tensor
+    positions: Tensor | None
+
+
+def collate(rows: Sequence[Row], pad: int, device: str) -> Batch:
+    """Pad rows to the longest; padding is a document of its own in packed rows."""
+    longest = max(len(row.ids) for row in rows)
+    ids = [row.ids + [pad] * (longest - len(row.ids)) for row in rows]
+    labels = [row.labels + [IGNORED] * (longest - len(row.labels)) for row in rows]
+    positions = None
+    if any(row.positions is not None for row in rows):
+        positions = torch.tensor([padded_positions(row, longest) for row in rows], device=device)
+    return Batch(torch.tensor(ids, device=device), torch.tensor(labels, device=device), positions)
+
+
+def padded_positions(row: Row, longest: int) -> list[int]:
+    """Position ids of a row; they start again at 0 in its padding."""
+    own = row.positions if row.positions is not None else list(range(len(row.ids)))
+    return own + list(range(longest - len(own)))
+
+
+def causal(model: Any) -> Any:
+    """The model under PEFT's wrapper; its adapters stay in force, they are inside its layers."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def hidden_states(model: Any, ids: Tensor, positions: Tensor | None = None) -> Tensor:
+    """The last hidden states [B, T, H] of right-padded (or packed) ids [B, T]."""
+    decoder = causal(model).get_decoder()
+    hidden: Tensor = decoder(
+        input_ids=ids, position_ids=positions, use_cache=False
+    ).last_hidden_state
+    return hidden
+
+
+def supervised_logits(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits [N, V] and targets [N] of the N tokens that get loss.
+
+    The output layer runs on those positions only: with 49,000 words in the vocabulary it is
+    the dearest layer, and a prompt needs none of it.
+    """
+    keep = batch.labels[:, 1:] != IGNORED
+    targets = batch.labels[:, 1:][keep]
+    if not has_plain_head(model):
+        whole = causal(model)(
+            input_ids=batch.ids, position_ids=batch.positions, use_cache=False
+        ).logits
+        return whole[:, :-1][keep], targets
+    hidden = hidden_states(model, batch.ids, batch.positions)[:, :-1][keep]  # [N, H]
+    return causal(model).get_output_embeddings()(hidden), targets
+
+
+def has_plain_head(model: Any) -> bool:
+    """Are logits just output layer times hidden state? Some families scale or cap them.
+
+    Found out once per model on two tokens, and remembered on it.
+    """
+    inner = causal(model)
+    known: bool | None = getattr(inner, "_tunelang_plain_head", None)
+    if known is None:
+        device = inner.get_output_embeddings().weight.device
+        ids = torch.tensor([[1, 2]], device=device)
+        with torch.no_grad():
+            whole = inner(input_ids=ids, use_cache=False).logits
+            ours = inner.get_output_embeddings()(hidden_states(inner, ids))
+        known = bool(torch.allclose(whole.float(), ours.float(), atol=1e-3, rtol=1e-3))
+        inner._tunelang_plain_head = known
+    return known
+
+
+def autocast(precision: str, device: str) -> AbstractContextManager[Any]:
+    """bf16 computation over whatever the weights are held in; nothing for fp32."""
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")
