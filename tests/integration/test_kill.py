@@ -1,4 +1,4 @@
-"""The promise of the run floor, on real training: kill -9 at any moment changes no bit of the end."""
+"""The promise of the run floor, on real training: kill -9 at any moment changes no bit."""
 
 import json
 import os

@@ -135,11 +135,10 @@ class Bars:
     def start(self, names: list[str]) -> None:
         self.paces = {name: Pace() for name in names}
         for name in names:
-            self.tasks[name] = self.bars.add_task(name, total=1, start=False, count="", text="")
+            self.tasks[name] = self.bars.add_task(name, total=1, count="", text="")
         self.bars.start()
 
     def begin(self, name: str) -> None:
-        self.bars.start_task(self.tasks[name])
         self._show(name, text="starting", total=None)
 
     def event(self, name: str, event: Event) -> None:
