@@ -2,13 +2,13 @@
 
 import json
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
 from tunelang.diagnostic import Severity
 from tunelang.run import execute as page
 from tunelang.run.journal import Journal
-from tunelang.run.store import StoreError, disk_full
 
 
 def states(outcome):
@@ -106,13 +106,25 @@ def test_disk_full_while_publishing(execute, make, plan, store, monkeypatch):
 
 
 def test_disk_full_in_journal(execute, make, plan, monkeypatch):
-    """A journal that cannot be written ends the run with TL711."""
+    """A journal that cannot grow ends the run with TL711, and the worker with it."""
+    opened = Journal._open
 
-    def full(*_given):
-        raise StoreError(disk_full(_given[0].folder, "the journal cannot be written"))
+    def small(self):
+        database = opened(self)
+        database.execute("pragma max_page_count = 12")  # SQLITE_FULL comes from SQLite itself
+        return database
 
-    monkeypatch.setattr(Journal, "begin", full)
-    outcome, _ = execute(plan(make("sft")))
+    monkeypatch.setattr(Journal, "_open", small)
+    outcome, _ = execute(plan(make("sft", fields={"steps": 500})))
+    assert [found.code for found in outcome.diagnostics] == ["TL711"]
+    assert "journal" in outcome.diagnostics[0].message
+
+
+def test_crash_on_a_full_disk_is_told_as_such(execute, make, plan, monkeypatch):
+    """A worker that could not even write its log is not called a crash."""
+    full = SimpleNamespace(total=10**9, used=10**9, free=0)
+    monkeypatch.setattr("tunelang.run.failure.shutil.disk_usage", lambda _: full)
+    outcome, _ = execute(plan(make("sft", fields={"do": "silent"})))
     assert [found.code for found in outcome.diagnostics] == ["TL711"]
 
 

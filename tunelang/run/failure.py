@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 
 from tunelang.diagnostic import Diagnostic, Severity, error
@@ -13,6 +14,7 @@ from tunelang.run.worker import Ending
 
 SHOWN = 6  # lines of the log in a message
 READ = 20_000  # bytes of the log's end that are looked at
+LITTLE = 1 << 20  # bytes; on a disk this full the log itself may say nothing
 MEMORY = ("out of memory", "can't allocate memory", "MemoryError", "bad_alloc")
 DISK = ("No space left on device", "Disk quota exceeded", "No space left")
 
@@ -23,7 +25,7 @@ def diagnostic(step: Step, ending: Ending, memory: int) -> Diagnostic:
         return _mistake(ending.failed)
     lines = _last_lines(ending)
     text = "\n".join(lines)
-    if any(sign in text for sign in DISK):
+    if any(sign in text for sign in DISK) or shutil.disk_usage(ending.log.parent).free < LITTLE:
         return _disk(step, ending)
     said = "".join(f"\n  | {line}" for line in lines) or "\n  | (it wrote nothing)"
     message = f"the worker of stage `{step.name}` {_manner(ending.code)}; its last lines were{said}"

@@ -21,6 +21,8 @@ from tunelang.run.gates import Verdict
 from tunelang.run.store import StoreError, disk_full
 
 PATIENCE = 30.0  # seconds to wait while another run writes
+# What SQLite says when the disk is full: to a table, to the log, to the shared-memory file.
+NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 SCHEMA = """
 create table if not exists runs (
     run integer primary key, recipe text, profile text, started real, ended real,
@@ -123,7 +125,7 @@ class Journal:
         try:
             yield
         except sqlite3.OperationalError as problem:
-            if problem.sqlite_errorcode not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE):
+            if problem.sqlite_errorcode not in NO_ROOM:
                 raise
             raise StoreError(disk_full(self.folder, "the journal cannot be written")) from problem
 
