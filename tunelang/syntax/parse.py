@@ -1,0 +1,106 @@
+"""Text -> tree and syntax diagnostics. The whole file first; item by item after a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lark.exceptions import UnexpectedToken
+
+from tunelang.diagnostic import Diagnostic, Edit, Fix, error, replace, warning
+from tunelang.source import Source, Span
+from tunelang.syntax.lexer import JUNK, grammar, lex
+from tunelang.syntax.nodes import Nodes, leaf
+from tunelang.syntax.tree import File, Token
+
+OPEN = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+DEEPEST = 64  # no recipe nests blocks or lists this deep
+MOST = 100  # diagnostics of one file
+
+
+def parse(source: Source) -> tuple[File, list[Diagnostic]]:
+    """The lossless tree of a text and what is wrong with its syntax. Raises nothing on any text."""
+    tokens = lex(source)
+    impossible = _impossible(source, tokens)
+    if impossible:
+        return File(source, None, (), tokens), [impossible]
+    file = _whole(source, tokens)
+    found: list[Diagnostic] = []
+    if file is None:
+        from tunelang.syntax.recover import recover
+
+        file, found = recover(source, tokens)
+    return file, _capped(_edition(file) + found)
+
+
+def _impossible(source: Source, tokens: Sequence[Token]) -> Diagnostic | None:
+    """Texts that are no recipe at all get one diagnostic."""
+    if len(tokens[-1].gap) > 0 and sum(token.kind in JUNK for token in tokens) > 1000:
+        return error("TL008", "stray-character", "this is not a recipe: it is full of characters that mean nothing",
+                     tokens[0].span, "starts here")  # fmt: skip
+    depth = 0
+    for token in tokens:
+        depth += (token.kind in OPEN) - (token.kind in OPEN.values())
+        if depth > DEEPEST:
+            return error("TL005", "unclosed-bracket", f"brackets nest more than {DEEPEST} deep", token.span,
+                         "too deep", help="close some of the brackets before this one")  # fmt: skip
+    return None
+
+
+def significant(tokens: Iterable[Token]) -> Iterable[tuple[int, Token]]:
+    """Tokens with their index, without END and without newlines inside `(` and `[`."""
+    stack: list[str] = []
+    for index, token in enumerate(tokens):
+        if token.kind == "END" or (token.kind == "NEWLINE" and stack and stack[-1] != "LBRACE"):
+            continue
+        if token.kind in OPEN:
+            stack.append(token.kind)
+        elif token.kind in OPEN.values() and stack:
+            stack.pop()
+        yield index, token
+
+
+def _whole(source: Source, tokens: tuple[Token, ...]) -> File | None:
+    if any(token.kind in JUNK for token in tokens):
+        return None
+    interactive = grammar().parse_interactive("", start="start")
+    last = None
+    try:
+        for index, token in significant(tokens):
+            last = leaf(token, index)
+            interactive.feed_token(last)
+        tree = interactive.feed_eof(last)
+    except UnexpectedToken:
+        return None
+    nodes = Nodes(tokens)
+    headers = [child for child in tree.children if getattr(child, "data", "") == "header"]
+    edition = nodes.token(headers[0].children[1]) if headers else None
+    return File(source, edition, nodes.items(tree.children), tokens)
+
+
+def _edition(file: File) -> list[Diagnostic]:
+    """TL001 missing-edition and TL002 unknown-edition."""
+    start = Span(file.source, 0, 0)
+    if file.edition is None:
+        if any(token.text == "tune" for token in file.tokens[:3]):
+            return []  # a broken edition line has been reported
+        fix = Fix("add `tune 1`", (Edit(start, "tune 1\n"),), safe=True)
+        first = Span(file.source, 0, min(1, len(file.source.text)))
+        return [warning("TL001", "missing-edition", "the file does not say which edition of the language it is in",
+                        first, "starts without `tune 1`", help="write `tune 1` on the first line", fix=fix)]  # fmt: skip
+    if file.edition.text != "1":
+        return [error("TL002", "unknown-edition", f"this compiler does not know edition {file.edition.text}",
+                      file.edition.span, "not 1", help="it knows edition 1", fix=replace(file.edition.span, "1", safe=False))]  # fmt: skip
+    return []
+
+
+def _capped(found: list[Diagnostic]) -> list[Diagnostic]:
+    found = sorted(found, key=lambda each: each.at.span.start if each.at else 0)
+    if len(found) <= MOST:
+        return found
+    last = found[MOST]
+    assert last.at is not None
+    rest = error("TL008", "stray-character", f"there are {len(found) - MOST} more mistakes of syntax below", last.at.span,
+                 "from here on")  # fmt: skip
+    return [*found[:MOST], rest]
+
+
