@@ -95,7 +95,7 @@ def test_missing_library_gives_the_command(placed, monkeypatch):
     here = (Library("torch", ">=2.8,<3", None), Library("peft", ">=0.21,<0.22", "0.21.2"))
     monkeypatch.setattr(refusal, "libraries", lambda _: here)
     (found,) = refusal.refusals([placed()], CPU_ONLY, ())
-    assert found.name == "missing-library"
+    assert found.name == "training-not-installed"
     assert found.help == f"{sys.executable} -m pip install 'torch>=2.8,<3'"
 
 

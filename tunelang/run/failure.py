@@ -96,6 +96,7 @@ def _last_lines(ending: Ending) -> list[str]:
 
 
 def _telling(line: str) -> bool:
-    """Not empty, not a warning, not the marks under a traceback's line."""
+    """Not empty, not a warning, not the marks or the import machinery of a traceback."""
     stripped = line.strip()
-    return bool(stripped.strip("^~ ")) and "Warning:" not in stripped
+    noise = "Warning:" in stripped or "<frozen " in stripped
+    return bool(stripped.strip("^~ ")) and not noise

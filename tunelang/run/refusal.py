@@ -57,7 +57,7 @@ def _absent(wanted: list[Library]) -> Diagnostic:
     names = ", ".join(one.name for one in wanted)
     missing = "is not installed" if len(wanted) == 1 else "are not installed"
     message = f"training needs libraries that {missing} here: {names}"
-    return error("TL724", "missing-library", message, None, help=install(wanted))
+    return error("TL715", "training-not-installed", message, None, help=install(wanted))
 
 
 def _other(wanted: list[Library]) -> Diagnostic:
