@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from tunelang.diagnostic import Severity
+from tunelang.plan.ir import Estimate
 from tunelang.run import execute as page
 from tunelang.run.journal import Journal
 
@@ -150,6 +151,19 @@ def test_journal_keeps_runs_and_steps(execute, chain, store):
     assert database.execute("select outcome from runs").fetchall() == [("done",), ("done",)]
     found = database.execute("select state, count(*) from steps group by state").fetchall()
     assert found == [("reused", 3), ("run", 3)]
+
+
+def test_journal_holds_prediction_beside_measurement(execute, make, plan):
+    """What was predicted for a step stands in the same row as what it took."""
+    needs = dict.fromkeys(("parameters", "trainable", "weights", "gradients", "optimiser"), 0)
+    needs |= dict.fromkeys(("activations", "other", "peak_low", "peak_high", "usable"), 0)
+    times = {"seconds_low": 1.0, "seconds": 10.0, "seconds_high": 20.0, "dollars": None}
+    estimate = Estimate(**needs, **times, peak=100_000_000, phase="update", basis="formula")
+    outcome, _ = execute(plan(make("sft", estimate=estimate)))
+    row = sqlite3.connect(outcome.journal).execute(
+        "select predicted_seconds, seconds, predicted_peak, peak_bytes from steps"
+    )
+    assert row.fetchall() == [(10.0, 12.3, 100_000_000, 123_000_000)]
 
 
 def test_unreadable_journal_is_set_aside(execute, chain, store):

@@ -143,8 +143,14 @@ def _unfinished(run: Run, step: Step, ending: worker.Ending | None) -> Result:
     """The worker left no product: stopped by the user, or failed."""
     stopped = ending is None or ending.interrupted or ending.code == INTERRUPTED
     if ending is not None and not stopped:
-        run.told.append(diagnostic(step, ending, run.machine.memory))
+        run.told.append(diagnostic(step, ending, _memory(step, run.machine)))
     return Result(step, "stopped" if stopped else "failed")
+
+
+def _memory(step: Step, machine: Machine) -> int:
+    """Bytes that a device of the step has."""
+    on_gpu = step.place.device == "cuda" and machine.gpus
+    return machine.gpus[0].memory if on_gpu else machine.memory
 
 
 def _work(run: Run, step: Step, held: Held) -> worker.Ending:
