@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from tunelang.sources.parts import DataFormat as DataFormat
+from tunelang.sources.parts import DataPart as DataPart
+from tunelang.sources.parts import FilesSource as FilesSource
+from tunelang.sources.parts import Frozen as Frozen
+from tunelang.sources.parts import HoldOut as HoldOut
+from tunelang.sources.parts import HubSource as HubSource
+from tunelang.sources.parts import InlineSource as InlineSource
 
 PLAN_VERSION = 1
-
-
-class Frozen(BaseModel):
-    """Strict, frozen, nothing extra."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 # --- models ---------------------------------------------------------------------------------
@@ -78,59 +80,6 @@ class ScratchModel(Frozen):
 ModelSource = Annotated[GgufModel | ScratchModel, Field(discriminator="kind")]
 
 # --- data -----------------------------------------------------------------------------------
-
-
-class FilesSource(Frozen):
-    """Local files in sorted order, each jsonl, json, csv, parquet, arrow, txt or md."""
-
-    kind: Literal["files"] = "files"
-    paths: list[str]
-
-
-class HubSource(Frozen):
-    kind: Literal["hf"] = "hf"
-    id: str
-    revision: str
-    split: str = "train"
-    subset: str | None = None
-
-
-class InlineSource(Frozen):
-    kind: Literal["inline"] = "inline"
-    rows: list[dict[str, Any]]
-
-
-RowSource = Annotated[FilesSource | HubSource | InlineSource, Field(discriminator="kind")]
-
-
-class DataFormat(Frozen):
-    """A format of the vocabulary and the column of each of its roles.
-
-    `recognised` names the well-known shape it was taken from, empty when mapped by hand.
-    """
-
-    kind: Literal["text", "instruct", "chat", "preference", "ranking", "feedback", "prompt", "labelled"]
-    columns: dict[str, str]
-    recognised: str = ""
-
-
-class HoldOut(Frozen):
-    """How many rows are set aside for measuring: a ratio of all, or a number of rows."""
-
-    ratio: float | None = None
-    rows: int | None = None
-
-
-class DataPart(Frozen):
-    """One data set of a stage. `weight` is its share of the mix; `fingerprint` its content."""
-
-    name: str
-    source: RowSource
-    format: DataFormat
-    fingerprint: str
-    limit: int | None = None
-    hold_out: HoldOut | None = None
-    weight: float = 1.0
 
 
 class Mixture(Frozen):

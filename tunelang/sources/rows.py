@@ -1,0 +1,90 @@
+"""Rows of a data set by role, and which of them are held out. Torch-free."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tunelang.diagnostic import error
+from tunelang.sources.parts import DataPart, FilesSource, HoldOut, InlineSource
+from tunelang.sources import RowError
+from tunelang.sources.readers import Raw, read_file
+from tunelang.sources.shapes import normalise
+
+
+@dataclass(frozen=True)
+class Row:
+    """Values by role of the format, and `file:line` of where they stand."""
+
+    values: dict[str, Any]
+    place: str
+
+
+class Split(NamedTuple):
+    train: list[Row]
+    held_out: list[Row]
+
+
+def raw_rows(source: FilesSource | InlineSource) -> Iterator[Raw]:
+    """Rows by column, in the order of the files."""
+    if isinstance(source, InlineSource):
+        yield from ((row, f"inline row {number}") for number, row in enumerate(source.rows, 1))
+        return
+    for path in source.paths:
+        yield from read_file(path)
+
+
+def row(values: dict[str, Any], place: str, part: DataPart) -> Row:
+    """One raw row in the roles of the part's format."""
+    return Row(normalise(values, part.format, place), place)
+
+
+def read(part: DataPart) -> list[Row]:
+    """Every row of a local data set. Raises RowError where one cannot be read or there is none."""
+    if not isinstance(part.source, FilesSource | InlineSource):
+        msg = f"{part.name} is not local"
+        raise TypeError(msg)
+    rows = [row(values, place, part) for values, place in raw_rows(part.source)]
+    if not rows:
+        raise RowError(error("TL312", "empty-after-filters", f"`{part.name}` has no rows", None))
+    return rows
+
+
+def split(rows: Iterable[Row], part: DataPart) -> Split:
+    """The first `limit` rows, those with the smallest hashes of their content set aside.
+
+    The number held out is exact but for rows that are equal, which stay on one side.
+    """
+    kept = list(rows)[: part.limit]
+    if part.hold_out is None:
+        return Split(kept, [])
+    wanted = held_out_count(len(kept), part.hold_out)
+    if not 0 < wanted < len(kept):
+        raise RowError(error("TL312", "empty-after-filters",
+                             f"`{part.name}` has {len(kept)} rows, and holding out {wanted} leaves "
+                             + ("none to train on" if wanted else "none to measure on"), None,
+                             help="change `hold_out` or `limit`"))  # fmt: skip
+    marks = [content_hash(each) for each in kept]
+    last = sorted(marks)[wanted - 1]
+    train = [each for each, mark in zip(kept, marks, strict=True) if mark > last]
+    held_out = [each for each, mark in zip(kept, marks, strict=True) if mark <= last]
+    if not train:
+        raise RowError(error("TL312", "empty-after-filters", f"every row of `{part.name}` is the same", None))
+    return Split(train, held_out)
+
+
+def held_out_count(rows: int, hold_out: HoldOut) -> int:
+    """How many of `rows` are set aside: at least one of a ratio."""
+    if hold_out.rows is not None:
+        return hold_out.rows
+    return max(1, round(rows * (hold_out.ratio or 0.0)))
+
+
+def content_hash(each: Row) -> str:
+    text = json.dumps(each.values, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
