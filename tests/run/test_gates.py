@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from tunelang.diagnostic import Severity
-from tunelang.run.closing import better, table
+from tunelang.run.closing import better, show, table
 from tunelang.run.gates import findings, judge, stops, value
 from tunelang.run.outcome import Result
 from tunelang.run.place import split
@@ -97,6 +97,19 @@ def test_closing_table_has_every_fact(make, gate):
     Console(file=told, width=200).print(table((result,)))
     row = " ".join(told.getvalue().splitlines()[1].split())
     assert row == "ppo reward -0.1 → 0.62 ± 0.05 ↑ better 1/1 ✓ 1 min 15 s 1.24 GB run"
+
+
+def test_closing_page_shows_samples_and_the_way_on(execute, make, plan, store):
+    """Replies before and after, where the result lies, and the next command."""
+    step = make("sft")
+    outcome, _ = execute(plan(step))
+    told = io.StringIO()
+    show(Console(file=told, width=200), outcome, store, "chat.tune")
+    lines = [" ".join(line.split()) for line in told.getvalue().splitlines()]
+    for line in ("prompt hello", "before what", "after good day"):
+        assert line in lines
+    assert f"`sft` is in {store.object(step.key)}" in lines
+    assert "talk to it: tunelang chat sft --recipe chat.tune" in lines
 
 
 @pytest.mark.parametrize(

@@ -102,16 +102,19 @@ def _samples(results: tuple[Result, ...], store: Store) -> Iterator[RenderableTy
             continue
         samples: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))
         for sample in samples[:SAMPLES]:
-            yield Text("")
+            shown = Table.grid(padding=(0, 2, 0, 0))
             for name in ("prompt", "before", "after"):
-                yield Text(f"{name:>8}  {_shortened(sample.get(name, ''))}")
+                shown.add_row(Text(f"{name:>8}", style="dim"), _shortened(sample.get(name, "")))
+            yield Text("")
+            yield shown
         return
 
 
-def _shortened(text: str, width: int = 240) -> str:
+def _shortened(text: str, width: int = 240) -> Text:
     """On one line; what is left out is marked."""
     line = " ".join(str(text).split())
-    return line if len(line) <= width else f"{line[:width]} … ({len(line) - width} more characters)"
+    rest = len(line) - width
+    return Text(line if rest <= 0 else f"{line[:width]} … ({rest} more characters)")
 
 
 def _next(results: tuple[Result, ...], store: Store, recipe: str) -> Iterator[RenderableType]:
