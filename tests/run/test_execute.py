@@ -96,7 +96,7 @@ def test_disk_full_while_publishing(execute, make, plan, store, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tunelang.run.store._sync_tree", full)
+        patched.setattr("tunelang.run.store.sync_tree", full)
         outcome, _ = execute(one)
     assert outcome.exit_code == 1
     assert [found.code for found in outcome.diagnostics] == ["TL711"]

@@ -77,7 +77,7 @@ class Store:
                 leftover.unlink()
             manifest = {"key": key, **extra, "files": _listing(folder), "created": time.time()}
             write_atomic(folder / MANIFEST, _encoded(manifest))
-            _sync_tree(folder)
+            sync_tree(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             if not self.has(key):
                 folder.rename(target)
@@ -167,6 +167,19 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_tree(folder: Path) -> None:
+    """fsync every file, then every folder from the innermost outwards."""
+    folders = [folder]
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            folders.append(path)
+            continue
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    for inner in reversed(folders):
+        sync_folder(inner)
+
+
 @contextmanager
 def room(folder: Path, consequence: str) -> Iterator[None]:
     """Turn a full disk met inside into `StoreError` TL711; other errors pass."""
@@ -217,19 +230,6 @@ def _listing(folder: Path) -> dict[str, dict[str, Any]]:
             name = path.relative_to(folder).as_posix()
             listing[name] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
     return listing
-
-
-def _sync_tree(folder: Path) -> None:
-    """fsync every file, then every folder from the innermost outwards."""
-    folders = [folder]
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            folders.append(path)
-            continue
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    for inner in reversed(folders):
-        sync_folder(inner)
 
 
 def _problem(path: Path, promised: Mapping[str, Any], content: bool) -> str:
