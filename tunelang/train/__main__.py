@@ -7,6 +7,7 @@ Exit 0: done. 1: a user's mistake, told by a `failed` event. 130: stopped by a s
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 import time
@@ -72,6 +73,8 @@ def run(step: Step, job: Job) -> None:
     if not needs_bitsandbytes(step, job):
         # peft imports bitsandbytes when it finds it: 1.4 s of 3.3 s (measured); None hides it.
         sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
+    # At import it tells of a kernel it would download; without it, it computes the same.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     job.phase("loading libraries")
     worker = load_worker(step.worker)
     from tunelang.train import machine

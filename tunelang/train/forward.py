@@ -99,9 +99,12 @@ def has_plain_head(model: Any) -> bool:
     if known is None:
         device = inner.get_output_embeddings().weight.device
         ids = torch.tensor([[1, 2]], device=device)
+        training = inner.training
+        inner.eval()  # dropout would draw random numbers, and a resumed run would draw others
         with torch.no_grad():
             whole = inner(input_ids=ids, use_cache=False).logits
             ours = inner.get_output_embeddings()(hidden_states(inner, ids))
+        inner.train(training)
         known = bool(torch.allclose(whole.float(), ours.float(), atol=1e-3, rtol=1e-3))
         inner._tunelang_plain_head = known
     return known

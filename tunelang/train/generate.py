@@ -120,7 +120,7 @@ def main() -> int:
         model, speech = open_product(given.home.absolute(), given.key, given.precision)
         say({"ready": True, "template": speech.template is not None})
         for line in sys.stdin:
-            answer(model, speech, given.precision, json.loads(line))
+            serve(model, speech, given.precision, line)
     except UserError as mistake:
         found = mistake.diagnostic
         say({"failed": found.message, "code": found.code, "help": found.help})
@@ -128,6 +128,19 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def serve(model: Any, speech: Speech, precision: str, line: str) -> None:
+    """Answer one line; one that is no request is told and passed over."""
+    try:
+        request = json.loads(line)
+        if not ("prompt" in request or "messages" in request):
+            msg = "a request needs `prompt` or `messages`"
+            raise ValueError(msg)
+    except (ValueError, TypeError) as wrong:
+        say({"failed": f"this line is no request: {wrong}", "code": "TL201", "help": ""})
+        return
+    answer(model, speech, precision, request)
 
 
 def open_product(home: Path, key: str, precision: str) -> tuple[Any, Speech]:
@@ -170,7 +183,7 @@ def answer(model: Any, speech: Speech, precision: str, request: dict[str, Any]) 
                 break
             written.append(int(token))
             text = speech.tokenizer.decode(written, skip_special_tokens=True)
-            if not text.endswith(UNFINISHED):
+            if len(text) > len(said) and not text.endswith(UNFINISHED):
                 say({"token": text[len(said) :]})
                 said = text
     say({"done": True, "text": speech.tokenizer.decode(written, skip_special_tokens=True)})

@@ -11,8 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+import transformers
 
 from tunelang.plan.ir import Step
+from tunelang.train import checkpoint
 from tunelang.train.job import Job, fail
 
 STACK = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "safetensors")
@@ -30,6 +32,7 @@ def prepare(step: Step, job: Job) -> None:
     if threads != step.place.threads:
         job.note(f"going on with {threads} threads, as the checkpoint was made with")
     torch.set_num_threads(threads)
+    transformers.utils.logging.disable_progress_bar()
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     seed(step.seed)
@@ -37,8 +40,6 @@ def prepare(step: Step, job: Job) -> None:
 
 def saved_threads(job: Job) -> int | None:
     """The thread count of the checkpoint to go on from: another one changes the last bits."""
-    from tunelang.train import checkpoint
-
     if job.resume is None:
         return None
     threads = int(checkpoint.state(job.resume)["threads"])

@@ -7,8 +7,6 @@ step; on 4-bit weights they stay attached and frozen, because merging there woul
 from __future__ import annotations
 
 import json
-import logging
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +23,6 @@ from tunelang.train.job import Job, fail
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PREFIX = "base_model.model."  # of every key in a PEFT adapter file
-
-logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", message=".*MatMul8bitLt.*")
 
 
 @dataclass(frozen=True)

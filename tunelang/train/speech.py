@@ -45,9 +45,11 @@ def reply(speech: Speech, asked: Text, answer: Text, place: str) -> Tokens:
         before = prompt(speech, asked, place)
         after = [*templates.encode(speech.tokenizer, answer), *closing(speech)]
         return Tokens(before + after, [False] * len(before) + [True] * len(after))
-    turns = [*as_turns(asked, "user"), *as_turns(answer, "assistant")]
-    tokens = conversation(speech, turns, place)
-    said = len(prompt(speech, as_turns(asked, "user"), place))
+    opened, said_after = as_turns(asked, "user"), as_turns(answer, "assistant")
+    if said_after[: len(opened)] == opened:  # UltraFeedback repeats the prompt in each answer
+        said_after = said_after[len(opened) :]
+    tokens = conversation(speech, [*opened, *said_after], place)
+    said = len(prompt(speech, opened, place))
     mine = [trained and at >= said for at, trained in enumerate(tokens.trained)]
     return Tokens(tokens.ids, mine)
 

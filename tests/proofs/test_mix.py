@@ -1,0 +1,84 @@
+"""Mixes keep their shares exactly, in an order that depends on nothing but the seed."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+from workshop import Shop, instructions, part, texts, training
+
+from tunelang.plan.ir import HoldOut, Mixture
+from tunelang.train import mix
+
+SIZES = [1_000_000, 30_000, 500, 200]
+
+
+def mixture(**fields: object) -> Mixture:
+    parts = [part("text", [{"text": "a"}], name=f"part{at}") for at in range(4)]
+    return Mixture(parts=parts, **fields)  # type: ignore[arg-type]
+
+
+def test_shares_scale_then_clip_then_temper() -> None:
+    """The example of T5's mixing: cap 3000 on four sizes; high temperatures even out."""
+    capped = mix.shares(mixture(strategy="proportional", cap=3000), SIZES)
+    assert capped == pytest.approx([0.4478, 0.4478, 0.0746, 0.0299], abs=5e-5)
+    even = mix.shares(mixture(strategy="temperature", temperature=1e9), SIZES)
+    assert even == pytest.approx([0.25] * 4, abs=1e-6)
+    same = mix.shares(mixture(strategy="temperature", temperature=1.0, cap=3000), SIZES)
+    assert same == pytest.approx(capped)
+    assert mix.shares(mixture(), SIZES) == [0.25] * 4
+
+
+def test_quotas_are_never_off_by_more_than_one() -> None:
+    """After every draw, each part has its share of the draws to within one."""
+    parts = [0.61, 0.27, 0.09, 0.03]
+    taken = [0] * 4
+    for drawn, chosen in enumerate(islice(mix.turns(parts), 3000), start=1):
+        taken[chosen] += 1
+        assert all(
+            abs(count - share * drawn) < 1.5 for count, share in zip(taken, parts, strict=True)
+        )
+    assert taken == [1830, 810, 270, 90]
+
+
+def test_every_pass_takes_each_row_once_in_a_new_order() -> None:
+    """Ten rows, three passes: three different permutations."""
+    rows = [row for _part, row in islice(mix.draws([1.0], [10], seed=4), 30)]
+    passes = [rows[at : at + 10] for at in (0, 10, 20)]
+    assert all(sorted(one) == list(range(10)) for one in passes)
+    assert passes[0] != passes[1] != passes[2]
+
+
+def test_the_stream_is_a_function_of_seed_and_position() -> None:
+    """Skipping ahead finds the rows that drawing would have found; another seed finds others."""
+    whole = list(islice(mix.draws([0.7, 0.3], [9, 4], seed=1), 100))
+    assert list(islice(mix.draws([0.7, 0.3], [9, 4], seed=1), 60, 100)) == whole[60:]
+    assert list(islice(mix.draws([0.7, 0.3], [9, 4], seed=2), 100)) != whole
+
+
+def test_every_part_of_a_mix_is_measured(shop: Shop) -> None:
+    """Held-out rows come from every part in turn, 64 at most, and the note says so."""
+    both = Mixture(
+        parts=[
+            part("text", texts(80), name="one", hold_out=HoldOut(rows=40), weight=3.0),
+            part("text", texts(120), name="two", hold_out=HoldOut(rows=60)),
+        ]
+    )
+    shop.run(training("domain_adaptation", "mixed", both))
+    assert "measured on 64 of 100 held-out rows" in shop.said("mixed", "note")
+
+
+def test_chats_and_instructions_mix(shop: Shop) -> None:
+    """Instruction tuning takes both formats in one mix."""
+    chats = [
+        {
+            "messages": [
+                {"role": "user", "content": row["prompt"]},
+                {"role": "assistant", "content": row["reply"]},
+            ]
+        }
+        for row in instructions(20)
+    ]
+    both = Mixture(parts=[part("chat", chats), part("instruct", instructions(20))])
+    metrics = shop.run(training("instruction_tuning", "both", both))
+    assert metrics["after"]["loss"] < metrics["before"]["loss"]

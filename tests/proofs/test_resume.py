@@ -1,0 +1,156 @@
+"""A step that is killed and started again ends in the very bits it would have ended in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workshop import Shop, instructions, part, preferences, schedule, texts, training
+
+from tunelang.plan.ir import Step
+from tunelang.train import checkpoint, loop
+
+KILLED_AT = 8  # between the checkpoints of 6 and 9
+CASES: dict[str, dict[str, Any]] = {
+    "lora with dropout": {"adapter": {"dropout": 0.1}},
+    "full": {"weights": "full", "lr": 1e-3},
+    "bf16": {"precision": "bf16"},
+    "packed": {"fields": {"packing": True}},
+}
+
+
+class Killed(Exception):  # noqa: N818 - stands for SIGKILL
+    """What stops the run in the middle."""
+
+
+def steps_of(name: str, key: str) -> Step:
+    plan = schedule(12, save_every=3, eval_every=5)
+    if name == "reward":
+        data = part("preference", preferences(60))
+        return training("reward_modeling", key, data, schedule=plan, fields={"center": 0.01})
+    if name == "domain":
+        data = part("text", texts())
+        return training("domain_adaptation", key, data, schedule=plan, fields={"packing": True})
+    data = part("instruct", instructions())
+    return training("sft", key, data, schedule=plan, **CASES[name])
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Stop as SIGKILL would: no more checkpoint, nothing closed."""
+    after = loop.after_update
+
+    def dying(run: loop.Training) -> None:
+        after(run)
+        if run.progress.at == at:
+            raise Killed
+
+    monkeypatch.setattr(loop, "after_update", dying)
+
+
+@pytest.mark.parametrize("name", [*CASES, "reward", "domain"])
+def test_killed_and_resumed_equals_never_killed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Weights, metrics and loss curve are equal bit for bit."""
+    straight, broken = steps_of(name, "straight"), steps_of(name, "broken")
+    expected = shop.run(straight)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        kill_at(patched, KILLED_AT)
+        shop.run(broken)
+    assert shop.job(broken).resume == checkpoint.Checkpoint(
+        shop.store.work("broken") / "checkpoints" / "000006", 6
+    )
+    assert shop.run(broken) == expected
+    assert shop.weights("broken") == shop.weights("straight")
+    curves = [
+        json.loads((shop.store.object(key) / "metrics.json").read_text())["series"]
+        for key in ("straight", "broken")
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_a_signal_saves_first(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM between two updates writes a checkpoint there, then the run ends."""
+    step = steps_of("full", "asked")
+    after = loop.after_update
+
+    def asked(run: loop.Training) -> None:
+        if run.progress.at == 4:
+            run.job.stop.set()
+        after(run)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "after_update", asked)
+        shop.run(step)
+    found = shop.job(step).resume
+    assert found is not None
+    assert found.at == 4
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+FILES = [
+    "weights.safetensors",
+    "optimizer.safetensors",
+    "random.safetensors",
+    "state.json",
+    "COMPLETE.json",
+]
+
+
+@pytest.mark.parametrize("damage", [missing, truncated, flipped])
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_checkpoint_is_set_aside(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, file: str, damage: Any
+) -> None:
+    """Whatever is wrong with the newest one, the older one is used and the user is told."""
+    step = steps_of("lora with dropout", "damaged")
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        kill_at(patched, KILLED_AT)
+        shop.run(step)
+    folder = shop.store.work("damaged") / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["000003", "000006"]
+    damage(folder / "000006" / file)
+    found = shop.job(step).resume
+    assert found is not None
+    assert found.at == 3
+    assert list(folder.glob("bad-000006-*"))
+    assert any("damaged" in text for text in shop.said("damaged", "warning"))
+
+
+def test_an_empty_checkpoint_folder_is_set_aside(shop: Shop) -> None:
+    """A kill right after mkdir leaves nothing to trust, and the step begins anew."""
+    step = steps_of("full", "empty")
+    (shop.store.work("empty") / "checkpoints" / "000003").mkdir(parents=True)
+    assert shop.job(step).resume is None
+    assert any("COMPLETE.json is missing" in text for text in shop.said("empty", "warning"))
+
+
+def test_a_kill_while_saving_leaves_no_checkpoint(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until its files are complete a checkpoint has no name that anyone looks for."""
+    step = steps_of("full", "saving")
+
+    def dying(_aside: Path) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(checkpoint, "complete", dying)
+        shop.run(step)
+    assert shop.job(step).resume is None
+    assert shop.run(step)["after"]
