@@ -269,6 +269,22 @@ def test_step_file_is_the_plan(execute, make, plan, store):
     assert kept == step.model_dump(mode="json")
 
 
+def test_time_of_all_attempts_counts():
+    """The time a stage took is that of every attempt, without the time between them."""
+    start = {"event": "start"}
+    events = [
+        {**start, "time": 100.0},
+        {"event": "progress", "time": 107.0},
+        {"event": "phase", "time": 5000.0},  # a day later, libraries are loaded again
+        {**start, "time": 5002.0},
+        {"event": "checkpoint", "time": 5005.0},
+        {**start, "time": 9000.0},
+        {"event": "progress", "time": 9009.0},
+    ]
+    assert page.earlier(events) == 10.0
+    assert page.earlier([]) == 0.0
+
+
 @pytest.mark.parametrize("done", [True, False])
 def test_leftovers_of_a_published_step_are_cleared(execute, make, plan, store, done):
     """A kill between publishing and clearing leaves a work folder; the next run removes it."""

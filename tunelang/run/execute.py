@@ -197,9 +197,22 @@ def _manifest(step: Step, events: list[Event]) -> dict[str, Any]:
         "product": step.product,
         "stack": starts[-1]["stack"] if starts else step.stack,
         "place": step.place.model_dump(mode="json"),
-        "seconds": dones[-1]["seconds"] if dones else 0.0,
+        "seconds": earlier(events) + (dones[-1]["seconds"] if dones else 0.0),
         "peak_bytes": dones[-1]["peak_bytes"] if dones else 0,
     }
+
+
+def earlier(events: list[Event]) -> float:
+    """Seconds of the attempts before the last one: from each start to the last step it told of."""
+    spent, began, last = 0.0, 0.0, 0.0
+    for event in events:
+        when = event.get("time", 0.0)
+        if event["event"] == "start":
+            spent += last - began
+            began = last = when
+        elif event["event"] in ("progress", "measure", "checkpoint"):
+            last = when
+    return spent
 
 
 def _result(run: Run, step: Step, state: State) -> Result:

@@ -38,14 +38,12 @@ class Ending:
     interrupted: bool
     log: Path
     log_start: int
-    broken: int
 
 
 def run(order: Order, hear: Callable[[list[Event]], None], interrupt: Interrupt) -> Ending:
     """Start the worker and hand its new events to `hear` until it ends."""
     tail = Tail(order.work / EVENTS)
     tail.read()
-    tail.broken = 0
     log = order.work / LOG
     log_start = log.stat().st_size if log.exists() else 0
     with log.open("ab") as output:
@@ -60,7 +58,7 @@ def run(order: Order, hear: Callable[[list[Event]], None], interrupt: Interrupt)
             process.kill()
             process.wait()
     interrupted = interrupt.count > 0
-    return Ending(process.returncode, failed, interrupted, log, log_start, tail.broken)
+    return Ending(process.returncode, failed, interrupted, log, log_start)
 
 
 def _start(order: Order, output: int) -> subprocess.Popen[bytes]:
