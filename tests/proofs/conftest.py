@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-import workshop  # noqa: E402 - only where torch is installed
+import workshop
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from workshop import LORA, Shop, instructions, part, training
 
 from tunelang.errors import UserError
 from tunelang.plan.ir import Weights
-from tunelang.train import forward, losses, trainable
+from tunelang.train import forward, trainable
 from tunelang.train.forward import Row
 
 ROWS = [Row(list(range(5, 29)), list(range(5, 29))), Row(list(range(40, 52)), list(range(40, 52)))]

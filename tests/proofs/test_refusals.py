@@ -131,7 +131,7 @@ def test_a_gpu_that_is_not_there_is_told(shop: Shop) -> None:
 
 
 def test_the_same_step_twice_is_the_same_bytes(shop: Shop) -> None:
-    """Weights, tokenizer and metrics of two runs are equal; nothing holds a path of this machine."""
+    """Weights, tokenizer and metrics of two runs are equal, and hold no path of this machine."""
     data = part("instruct", instructions())
     found = []
     for _ in range(2):

@@ -21,7 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-class Killed(Exception):  # noqa: N818 - stands for SIGKILL
+class Killed(Exception):
     """What stops the run in the middle."""
 
 
