@@ -1,6 +1,8 @@
 """Plans executed with a worker that behaves, fails, crashes, is killed or fills the disk."""
 
 import json
+import multiprocessing
+import os
 import sqlite3
 from types import SimpleNamespace
 
@@ -164,6 +166,29 @@ def test_journal_holds_prediction_beside_measurement(execute, make, plan):
         "select predicted_seconds, seconds, predicted_peak, peak_bytes from steps"
     )
     assert row.fetchall() == [(10.0, 12.3, 100_000_000, 123_000_000)]
+
+
+def test_many_runs_write_one_journal(tmp_path, chain):
+    """Journals opened, written and closed by several processes at once lose nothing."""
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_runs, args=(tmp_path, chain)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    database = sqlite3.connect(tmp_path / "journal.sqlite")
+    assert database.execute("select count(*) from runs where outcome = 'done'").fetchone() == (60,)
+    assert database.execute("select count(*) from metrics").fetchone() == (60,)
+
+
+def write_runs(folder, plan):
+    for number in range(20):
+        journal = Journal(folder, plan, {})
+        metrics = {"loss": 1.0}
+        told = {"event": "progress", "time": 0.0, "at": number, "of": 20, "metrics": metrics}
+        journal.tell(f"key of {os.getpid()}", [told])
+        journal.close("done")
 
 
 def test_unreadable_journal_is_set_aside(execute, chain, store):

@@ -11,13 +11,14 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tunelang.plan.ir import Plan, Step
 from tunelang.run.events import Event
 from tunelang.run.gates import Verdict
+from tunelang.run.lock import turn
 from tunelang.run.store import StoreError, disk_full
 
 PATIENCE = 30.0  # seconds to wait while another run writes
@@ -50,7 +51,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "journal.sqlite"
         self.set_aside: Path | None = None
-        with self._writing():
+        with self._writing(), self._turn():
             self.database = self._open()
             started = self.database.execute(
                 "insert into runs (recipe, profile, started, machine) values (?, ?, ?, ?)",
@@ -103,7 +104,12 @@ class Journal:
             "update runs set ended = ?, outcome = ? where run = ?",
             [(time.time(), outcome, self.run)],
         )
-        self.database.close()
+        with self._turn():
+            self.database.close()
+
+    def _turn(self) -> AbstractContextManager[None]:
+        """SQLite fails at once, without waiting, when two processes open or close at a time."""
+        return turn(self.folder / "journal.lock")
 
     def _open(self) -> sqlite3.Connection:
         """The database; one that SQLite cannot read is set aside, and a new one started."""

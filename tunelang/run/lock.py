@@ -42,6 +42,17 @@ def hold(path: Path) -> Iterator[Held]:
         os.close(handle)
 
 
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Wait for our turn at something that takes no time, and hold it for the block."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def holder(text: str) -> str:
     """The note in a lock file, in words; a note that cannot be read names nobody."""
     try:
