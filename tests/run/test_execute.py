@@ -169,22 +169,26 @@ def test_journal_holds_prediction_beside_measurement(execute, make, plan):
 
 
 def test_many_runs_write_one_journal(tmp_path, chain):
-    """Journals opened, written and closed by several processes at once lose nothing."""
+    """A journal opened, written and closed by three processes in the same instant loses nothing."""
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_runs, args=(tmp_path, chain)) for _ in range(3)]
+    together = context.Barrier(3)
+    given = (tmp_path, chain, together)
+    writers = [context.Process(target=write_runs, args=given) for _ in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
-    database = sqlite3.connect(tmp_path / "journal.sqlite")
-    assert database.execute("select count(*) from runs where outcome = 'done'").fetchone() == (60,)
-    assert database.execute("select count(*) from metrics").fetchone() == (60,)
+    for path in tmp_path.glob("*/journal.sqlite"):
+        database = sqlite3.connect(path)
+        assert database.execute("select outcome from runs").fetchall() == [("done",)] * 3
+        assert database.execute("select count(*) from metrics").fetchone() == (3,)
 
 
-def write_runs(folder, plan):
-    for number in range(20):
-        journal = Journal(folder, plan, {})
+def write_runs(folder, plan, together):
+    for number in range(40):
+        together.wait(30)
+        journal = Journal(folder / str(number), plan, {})
         metrics = {"loss": 1.0}
         told = {"event": "progress", "time": 0.0, "at": number, "of": 20, "metrics": metrics}
         journal.tell(f"key of {os.getpid()}", [told])
