@@ -17,7 +17,7 @@ from tunelang.run.store import Store
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "tiny.tune"
 KILLS = 10
-LIMIT = 100.0  # seconds one undisturbed run may take
+LIMIT = 200.0  # seconds one undisturbed run may take
 LONGEST = 8.0  # seconds before a kill; importing torch takes three of them
 
 

@@ -14,14 +14,12 @@ import time
 from pathlib import Path
 
 from tunelang.run.events import append
-from tunelang.run.parent import die_with_parent
 from tunelang.run.store import sync_folder, write_atomic
 
 SAVE_EVERY = 5
 
 
 def main() -> None:
-    die_with_parent()
     path, home = Path(sys.argv[1]), Path(sys.argv[3])
     step = json.loads(path.read_text())
     work = path.parent
