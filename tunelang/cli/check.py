@@ -32,6 +32,8 @@ def check(
         for name in profile or [None]:
             chosen, problems = settings(name, set or (), param or ())
             found |= dict.fromkeys(problems + _planned(recipe, chosen))
+        if not profile:
+            found |= dict.fromkeys(_profiles(recipe))
     shown = [each for each in found if hints or each.severity is not Severity.HINT]
     sys.stdout.write(render(output, shown, colour=sys.stdout.isatty()))
     if output == "full":
@@ -48,6 +50,18 @@ def _planned(recipe: Path, chosen) -> list[Diagnostic]:  # type: ignore[no-untyp
     if has_errors(checked.found) or checked.resolved.recipe is None:
         return checked.found
     return checked.found + build(checked.resolved.recipe)[1]
+
+
+def _profiles(recipe: Path) -> list[Diagnostic]:
+    """Mistakes inside the recipe's profiles, found by settling it under each."""
+    from tunelang.recipe.load import read_source
+    from tunelang.recipe.overrides import Settings
+    from tunelang.recipe.resolve import resolve
+    from tunelang.syntax.parse import parse
+
+    source, _ = read_source(recipe, str(recipe))
+    names = [d.name.text for d in parse(source)[0].declarations() if d.kind.text == "profile"] if source else []
+    return [each for name in names for each in resolve(recipe, Settings(name)).found]
 
 
 def recipes_of(paths: list[Path]) -> list[Path]:

@@ -115,6 +115,11 @@ class Recipe:
     profile: str | None = None
     budget: Mapping[str, Given] = field(default_factory=dict)
 
+    def folder_of(self, span: Span) -> Path:
+        """Where relative paths written at a place start: the folder of that file."""
+        outside = span.source.name.startswith(("--", "<")) or span.source.name == self.source.name
+        return self.folder if outside else Path(span.source.name).parent
+
     def of_kind(self, *kinds: str) -> dict[str, Declared]:
         return {name: found for name, found in self.declared.items() if found.kind in kinds}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 from tunelang.diagnostic import Diagnostic, Label, error, warning
@@ -25,6 +26,14 @@ TRUTHY = {"yes": "true", "on": "true", "True": "true", "TRUE": "true",
           "no": "false", "off": "false", "False": "false", "FALSE": "false"}  # fmt: skip
 # What early drafts of edition 1 called things.
 RENAMED = {"jsonl": "files", "json": "files", "csv": "files", "parquet": "files"}
+# What other tools call our fields, so that a habit gets the right answer.
+FOREIGN = {
+    "learning_rate": "lr", "batch_size": "batch", "num_epochs": "train", "num_train_epochs": "train", "epochs": "train",
+    "max_steps": "train", "max_length": "length", "max_seq_length": "length", "sequence_len": "length", "dataset": "data",
+    "base_model": "model", "adapter": "weights", "lr_scheduler": "schedule", "warmup_ratio": "schedule", "optim": "optimizer",
+    "sample_packing": "packing", "gradient_clipping": "max_grad_norm", "val_set_size": "hold_out", "lora_r": "rank",
+    "r": "rank", "lora_alpha": "alpha", "target_modules": "targets", "micro_batch_size": "micro",
+}  # fmt: skip
 NOTHING = ("null", "none", "None", "nil")
 
 
@@ -297,13 +306,14 @@ def _variant_call(value: Value, expected: schema.Variant, reading: Reading) -> A
         )
     arguments = []
     fields = list(expected.shapes[name])
+    positional = _positional(expected.shapes[name])
     for index, argument in enumerate(value.arguments):
         if argument.name:
             arguments.append((argument.name.text, argument.value, argument.name.span))
-        elif index == 0 and fields:
-            arguments.append((fields[0], argument.value, argument.value.span))
+        elif index < positional:
+            arguments.append((fields[index], argument.value, argument.value.span))
         else:
-            return reading.say(_unnamed(argument.value.span, name, fields, index))
+            return reading.say(_unnamed(argument.value.span, name, fields, (index, positional)))
     return _variant(name, tuple(arguments), expected, reading, value.span)
 
 
@@ -317,10 +327,17 @@ def _renamed(path: Path, reading: Reading) -> str:
     return new
 
 
-def _unnamed(span: Span, name: str, fields: list[str], index: int) -> Diagnostic:
+def _positional(shape: Mapping[str, schema.Field]) -> int:
+    """How many arguments may go without a name: the required ones that come first, at least one."""
+    required = list(takewhile(lambda each: each.default is None and not each.optional, shape.values()))
+    return min(len(shape), max(1, len(required)))
+
+
+def _unnamed(span: Span, name: str, fields: list[str], where: tuple[int, int]) -> Diagnostic:
+    index, positional = where
     expects = f"write `{fields[index]} = {span.text}`" if index < len(fields) else "one too many"
-    return error("TL201", "wrong-type", f"only the first value in `{name}(...)` goes without a name",
-                 span, expects)  # fmt: skip
+    first = "the first value" if positional == 1 else f"the first {positional} values"
+    return error("TL201", "wrong-type", f"only {first} in `{name}(...)` may go without a name", span, expects)
 
 
 Arguments = tuple[tuple[str, Value, Span], ...]
@@ -363,7 +380,8 @@ def _argument(
 
 def unknown_field(span: Span, key: str, owner: str, known: Mapping[str, Any]) -> Diagnostic:
     """TL102: the field would be ignored."""
-    guess = nearest(key, known)
+    foreign = FOREIGN.get(nearest(key, FOREIGN) or "")
+    guess = nearest(key, known) or (foreign if foreign in known else None)
     fix = replace_text(span, guess, safe=False) if guess else None
     return error("TL102", "unknown-field", f"{owner} has no field `{key}`", span, "would be ignored",
                  help=did_you_mean(guess) or (f"it has {_listed(tuple(known))}" if known else ""), fix=fix)  # fmt: skip

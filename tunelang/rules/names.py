@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, Severity, error, replace, warning
+from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, Severity, error, has_errors, replace, warning
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared, Recipe
 from tunelang.recipe.names import did_you_mean, nearest
@@ -66,8 +66,8 @@ def unused_declaration(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL108: declared, never reached from a stage."""
     recipe, scope = resolved.recipe, resolved.scope
     assert recipe is not None and scope is not None
-    if not recipe.stages:
-        return  # a file of parts to import
+    if not recipe.stages or has_errors(resolved.found):
+        return  # a file of parts to import, or one whose references are not settled
     reached = {name for stage in recipe.stages for name in graph.reachable(recipe, stage)} | resolved.used
     parents = {d.extends.text for d in scope.file.declarations() if d.extends}
     for name, declaration in scope.names.items():

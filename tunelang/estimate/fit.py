@@ -1,0 +1,191 @@
+"""How to run a step on a machine: every way is tried in the order of remedies, the first fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tunelang.estimate.machine import Machine
+from tunelang.estimate.memory import Load, Memory, memory, trainable, weight_bytes
+from tunelang.estimate.time import seconds
+from tunelang.estimate.work import Work
+
+Sharding = Literal["none", "ddp", "zero2", "zero3"]
+ACCEPT, REFUSE = 0.85, 0.95  # of usable memory (planner notes, point 3)
+CONTEXT = 2**30  # CUDA context, cuBLAS and allocator slack on top of allocated bytes
+RESERVED = 1.12  # reserved over allocated where logits are computed in chunks or for few positions
+CPU_FACTOR = 1.35  # resident over tracked bytes on a CPU (stack notes, section 9)
+CPU_PROCESS = 0.6 * 2**30  # interpreter and libraries
+CPU_SHARE = 0.5  # of a CPU machine's memory
+CPU_TOKENS = 2048  # tokens of a micro-batch beyond which a CPU gains nothing
+SMALL = 10_000_000  # parameters below which a second thread costs more than it brings
+BUCKETS = 3.7 * 2**30  # DeepSpeed's own buffers at its defaults (planner notes, section 3)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The fields of the plan's Estimate."""
+
+    parameters: int
+    trainable: int
+    weights: int
+    gradients: int
+    optimiser: int
+    activations: int
+    other: int
+    peak: int
+    peak_low: int
+    peak_high: int
+    phase: str
+    usable: int
+    seconds_low: float
+    seconds: float
+    seconds_high: float
+    dollars: float | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The way chosen, what it needs, and whether that fits."""
+
+    micro: int
+    accumulate: int
+    checkpointing: bool
+    sharding: Sharding
+    launcher: Literal["local", "torchrun", "deepspeed"]
+    threads: int
+    estimate: Predicted
+    fits: Literal["yes", "tight", "no"]
+    advice: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run: rows at once on a device, recomputation, sharding."""
+
+    micro: int
+    checkpointing: bool
+    sharding: Sharding
+
+
+def fit(work: Work, machine: Machine) -> Fit:
+    """The first way that fits well, else the first that fits tightly, else the smallest."""
+    tried = [(way, need(work, machine, way)) for way in ways(work, machine)]
+    usable = machine.usable * (CPU_SHARE if machine.kind == "cpu" else 1.0)
+    for share, word in ((ACCEPT, "yes"), (REFUSE, "tight")):
+        for way, found in tried:
+            if found.peak <= share * usable:
+                return _fit(work, machine, (way, found, word))  # type: ignore[arg-type]
+    way, found = min(tried, key=lambda pair: pair[1].peak)
+    return _fit(work, machine, (way, found, "no"))
+
+
+def ways(work: Work, machine: Machine) -> Iterator[Way]:
+    """In the order of preference: no sharding before sharding, no recomputation before it, and
+    the largest micro-batch first."""
+    shardings: tuple[Sharding, ...] = ("none",) if machine.count == 1 else ("ddp", "zero2", "zero3")
+    for sharding in shardings:
+        for checkpointing in (False, True):
+            for micro in micros(work, machine):
+                yield Way(micro, checkpointing, sharding)
+
+
+def micros(work: Work, machine: Machine) -> list[int]:
+    """Divisors of a device's share of the batch, largest first."""
+    share = max(1, work.batch // machine.count)
+    if work.micro:
+        return [min(work.micro, share)]
+    divisors = [n for n in range(share, 0, -1) if share % n == 0]
+    if machine.kind == "gpu":
+        return [n for n in divisors if n <= 64] or [1]
+    return [n for n in divisors if n * work.rows * work.positions <= CPU_TOKENS] or [1]
+
+
+def need(work: Work, machine: Machine, way: Way) -> Memory:
+    """Peak bytes of one device, with what lies outside the allocator."""
+    load = _load(work, machine, way)
+    found = memory(load)
+    extra = _roles(work, load) if work.reply else 0.0
+    if machine.kind == "cpu":
+        return replace(found, peak=(found.peak + extra) * CPU_FACTOR + CPU_PROCESS, other=found.other + extra)
+    buckets = BUCKETS if way.sharding == "zero3" else 0.0
+    return replace(found, peak=(found.peak + extra) * RESERVED + CONTEXT + buckets, other=found.other + extra + buckets + CONTEXT)
+
+
+def _load(work: Work, machine: Machine, way: Way) -> Load:
+    n = machine.count
+    sharded = way.sharding in ("zero2", "zero3")
+    share = max(1, work.batch // n)
+    return Load(
+        architecture=work.architecture, weights=work.weights, tokens=way.micro * work.rows * work.positions, rank=work.rank,
+        targets=work.targets, checkpointing=way.checkpointing, accumulates=way.micro < share,
+        width=work.width, shard_optimiser=n if sharded else 1, shard_gradients=n if sharded else 1,
+        shard_weights=n if way.sharding == "zero3" else 1, master=work.weights == "full" and work.precision == "bf16",
+        scored=_scored(work),
+    )  # fmt: skip
+
+
+
+
+def _scored(work: Work) -> float:
+    """Positions whose logits are computed: replies for ppo, none for a reward model."""
+    if work.method == "reward_modeling":
+        return 0.0
+    return work.reply / work.positions if work.reply else 1.0
+
+
+def _roles(work: Work, load: Load) -> float:
+    """ppo's other models: copies when everything trains, adapters on the one base when not."""
+    a = work.architecture
+    cache = 2.0 * a.layers * a.kv * work.width * (load.tokens / work.positions) * work.positions
+    if work.weights == "full":
+        states = memory(load)
+        return 3 * weight_bytes(load) + states.gradients + states.optimiser + cache
+    return 4.0 * trainable(load) + 16.0 * trainable(load) + cache
+
+
+def _fit(work: Work, machine: Machine, chosen: tuple[Way, Memory, Literal["yes", "tight", "no"]]) -> Fit:
+    way, found, word = chosen
+    small = work.parameters < SMALL
+    launcher: Literal["local", "torchrun", "deepspeed"] = "local"
+    if machine.count > 1:
+        launcher = "torchrun" if way.sharding == "ddp" else "deepspeed"
+    return Fit(
+        micro=way.micro, accumulate=max(1, work.batch // (machine.count * way.micro)), checkpointing=way.checkpointing,
+        sharding=way.sharding, launcher=launcher, threads=1 if small else machine.cores,
+        estimate=_predicted(work, machine, (way, found)), fits=word, advice=_advice(work, machine) if word == "no" else "",
+    )  # fmt: skip
+
+
+def _predicted(work: Work, machine: Machine, chosen: tuple[Way, Memory]) -> Predicted:
+    way, found = chosen
+    time = seconds(work, machine, checkpointing=way.checkpointing)
+    low, high = (0.85, 1.25) if machine.kind == "gpu" else (0.7, 1.4)
+    price = machine.price * machine.count if machine.price is not None else None
+    return Predicted(
+        parameters=work.parameters, trainable=work.trained, weights=int(found.weights), gradients=int(found.gradients),
+        optimiser=int(found.optimiser), activations=int(found.activations), other=int(found.other), peak=int(found.peak),
+        peak_low=int(found.peak * low), peak_high=int(found.peak * high), phase=found.phase, usable=machine.usable,
+        seconds_low=time.low, seconds=time.middle, seconds_high=time.high,
+        dollars=None if price is None else price * time.middle / 3600,
+        basis="published formulas; nothing was measured on this machine",
+    )  # fmt: skip
+
+
+def _advice(work: Work, machine: Machine) -> str:
+    """The nearest change that would fit."""
+    remedies = (
+        ("weights = lora(rank = 16)", replace(work, weights="lora", rank=16, targets="all_linear")),
+        ("weights = qlora(rank = 16)", replace(work, weights="qlora", rank=16, targets="all_linear")),
+    )
+    order = {"full": remedies, "lora": remedies[1:], "qlora": ()}[work.weights]
+    limit = ACCEPT * machine.usable * (CPU_SHARE if machine.kind == "cpu" else 1.0)
+    for text, other in order:
+        peak = min(need(other, machine, way).peak for way in ways(other, machine))
+        if peak <= limit:
+            return f"`{text}` would need {peak / 2**30:.1f} GiB"
+    half = replace(work, length=max(1, work.length // 2), prompt=work.prompt // 2)
+    peak = min(need(half, machine, way).peak for way in ways(half, machine))
+    return f"half the length would need {peak / 2**30:.1f} GiB; a larger device, or more of them, is the other way"

@@ -1,0 +1,82 @@
+"""The machine a step is planned for: one that the recipe names, or this one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from tunelang.catalog import gpus
+from tunelang.catalog.gpus import Gpu
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`memory` and `usable` are bytes of one device (of the machine, for a CPU); `price` is $/h."""
+
+    kind: Literal["cpu", "gpu"]
+    gpu: Gpu | None
+    count: int
+    memory: int
+    usable: int
+    cores: int
+    price: float | None
+    bf16: bool
+
+
+@cache
+def machine_here() -> Machine:
+    """Read off this machine: its GPUs if nvidia-smi names some in the catalogue, else its CPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = _gpus_here()
+    if found:
+        gpu = found[0]
+        return Machine("gpu", gpu, 1, gpu.memory, gpu.usable, cores, None, gpu.bf16)
+    memory = _memory_here()
+    return Machine("cpu", None, 1, memory, memory, cores, None, _fast_bf16())
+
+
+def _gpus_here() -> list[Gpu]:
+    """One stage uses one GPU unless a recipe names more."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    names = (line.removeprefix("NVIDIA ").replace("GeForce ", "") for line in answer.splitlines())
+    return [gpu for name in names if (gpu := _known(name))]
+
+
+def _known(name: str) -> Gpu | None:
+    """`H100 80GB HBM3` is the catalogue's H100-80GB."""
+    words = name.replace("-", " ").split()
+    tries = (name, " ".join(words[:2]), "-".join(words[:2]), words[0] if words else "")
+    return next((gpu for each in tries if (gpu := gpus.find(each))), None)
+
+
+def _memory_here() -> int:
+    """Bytes of RAM, or of the control group's limit where that is lower."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(limit).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            total = min(total, int(text))
+    return total
+
+
+def _fast_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in text or "amx_bf16" in text

@@ -1,0 +1,52 @@
+"""What a step has to do: everything an estimate needs to know of it, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunelang.estimate.parameters import Architecture, Targets, count, lora_count
+
+
+@dataclass(frozen=True)
+class Work:
+    """`batch` rows an update of at most `length` tokens each; ppo adds prompt and reply."""
+
+    architecture: Architecture
+    method: str
+    weights: str
+    rank: int
+    targets: Targets
+    batch: int
+    length: int
+    mean_length: int
+    precision: str
+    steps: int
+    prompt: int = 0
+    reply: int = 0
+    epochs: int = 1
+    micro: int | None = None
+
+    @property
+    def rows(self) -> int:
+        """Sequences of one row: a preference pair has two."""
+        return 2 if self.method == "reward_modeling" else 1
+
+    @property
+    def positions(self) -> int:
+        """Tokens of one sequence in memory."""
+        return self.prompt + self.reply if self.reply else self.length
+
+    @property
+    def width(self) -> int:
+        """Bytes of a resting weight: full tuning computes over fp32 masters only in fp32."""
+        return 2 if self.precision == "bf16" else 4
+
+    @property
+    def parameters(self) -> int:
+        return count(self.architecture)
+
+    @property
+    def trained(self) -> int:
+        if self.weights == "full":
+            return self.parameters
+        return lora_count(self.architecture, self.rank, self.targets)

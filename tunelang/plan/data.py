@@ -1,0 +1,197 @@
+"""Data declarations -> the parts and the mixture of a step, with what the rows themselves say."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tunelang.diagnostic import Diagnostic, Label, error
+from tunelang.plan.ir import DataFormat, DataPart, FilesSource, HoldOut, HubSource, InlineSource, Mixture
+from tunelang.plan.schedule import Extent
+from tunelang.recipe.model import Choice, Declared, Recipe
+from tunelang.sources import RowError, fingerprint, rows, shapes
+from tunelang.sources.places import FORMATS
+from tunelang.units import Quantity
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Rows and characters of a data set, and how many rows are left to train on."""
+
+    rows: int | None
+    train: int | None
+    characters: int | None
+
+
+def data_part(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> DataPart | None:
+    """A data declaration as the worker reads it; None after saying what is wrong."""
+    place: Choice = declared.get("from")
+    source = _source(declared, place, recipe, found)
+    if source is None:
+        return None
+    form = _format(declared, source, found)
+    if form is None:
+        return None
+    hold_out, limit = declared.get("hold_out"), declared.get("limit")
+    return DataPart(
+        name=declared.name,
+        source=source,
+        format=form,
+        fingerprint=_fingerprint(source),
+        limit=int(limit.amount) if limit else None,
+        hold_out=_hold_out(hold_out),
+    )
+
+
+def _hold_out(value: Any) -> HoldOut | None:
+    if value is None:
+        return None
+    return HoldOut(rows=int(value.amount)) if isinstance(value, Quantity) else HoldOut(ratio=value)
+
+
+def _source(
+    declared: Declared, place: Choice, recipe: Recipe, found: list[Diagnostic]
+) -> FilesSource | HubSource | InlineSource | None:
+    if place.name == "inline":
+        return InlineSource(rows=list(place.get("rows")))
+    if place.name == "hf":
+        return HubSource(id=place.get("id"), revision=place.get("revision"), split=place.get("split"), subset=place.get("subset"))
+    pattern = place.get("glob")
+    paths = expand(pattern, recipe.folder_of(declared.span_of("from")))
+    if paths:
+        return FilesSource(paths=[str(path) for path in paths])
+    found.append(error("TL320", "unreadable-row", f"`{pattern}` matches no file", declared.span_of("from"), "no such file",
+                       help="paths start at the recipe's folder"))  # fmt: skip
+    return None
+
+
+def expand(pattern: str, folder: Path) -> list[Path]:
+    """Files that a pattern names, sorted; `**` reaches into folders."""
+    found = glob.glob(pattern, root_dir=folder, recursive=True)
+    return sorted((folder / name).resolve() for name in found if (folder / name).is_file())
+
+
+def _fingerprint(source: FilesSource | HubSource | InlineSource) -> str:
+    if isinstance(source, FilesSource):
+        return fingerprint.of_files(source.paths, Path(source.paths[0]).parent)
+    return fingerprint.of_text(source.model_dump_json())
+
+
+def _format(declared: Declared, source: FilesSource | HubSource | InlineSource, found: list[Diagnostic]) -> DataFormat | None:
+    form: Choice | None = declared.get("format")
+    if form is not None:
+        columns = {role: given.value for role, given in form.values.items()}
+        return DataFormat(kind=form.name, columns=columns)  # type: ignore[arg-type]
+    span = declared.span
+    if isinstance(source, HubSource):
+        found.append(error("TL501", "missing-input", f"`{declared.name}` needs a `format`", span, "its rows are not here to look at",
+                           help=f"formats are {', '.join(FORMATS)}"))  # fmt: skip
+        return None
+    try:
+        first = next(iter(rows.raw_rows(source)), None)
+    except RowError as problem:
+        found.append(_at(problem, declared))
+        return None
+    shape = shapes.recognise(first[0]) if first else None
+    if shape is None:
+        seen = f"its columns are {', '.join(first[0])}" if first else "it has no rows"
+        found.append(error("TL501", "missing-input", f"the rows of `{declared.name}` have no shape that TuneLang knows", span,
+                           "needs a `format`", help=f"{seen}; write, for one, `format = chat(messages = \"...\")`"))  # fmt: skip
+    return shape
+
+
+def _at(problem: RowError, declared: Declared) -> Diagnostic:
+    """The row's own diagnostic, pointing at the declaration."""
+    inner = problem.diagnostic
+    return Diagnostic(inner.code, inner.name, inner.severity, inner.message,
+                      Label(declared.span_of("from"), "read from here"), help=inner.help)  # fmt: skip
+
+
+def mixture_of(stage: Declared, recipe: Recipe, found: list[Diagnostic]) -> tuple[Mixture | None, Extent | None]:
+    """The data of a stage and how much of it there is to train on."""
+    assert stage.method is not None
+    ref = stage.get(stage.method.data_field)
+    declared = recipe.declared.get(ref.name) if ref else None
+    if declared is None:
+        return None, None
+    shares = [(recipe.declared[r.name], share.value) for r, share in declared.parts] or [(declared, 1.0)]
+    parts = [(data_part(each, recipe, found), share, each) for each, share in shares]
+    counted = [_count(part, each, found) for part, _, each in parts if part]
+    sound = [(part, share, each) for part, share, each in parts if part]
+    if len(sound) < len(parts) or None in counted:
+        return None, None
+    _right_format(stage, sound, found)
+    weighted = [part.model_copy(update={"weight": share}) for part, share, _ in sound]
+    return _mixture(declared, weighted), _extent(declared, [each for each in counted if each])
+
+
+def _mixture(declared: Declared, parts: list[DataPart]) -> Mixture:
+    if declared.kind == "data":
+        return Mixture(parts=parts)
+    strategy: Choice = declared.get("strategy")
+    cap, repeat = strategy.get("cap"), declared.get("repeat_at_most")
+    return Mixture(
+        parts=parts,
+        strategy=strategy.name,  # type: ignore[arg-type]
+        temperature=strategy.get("temperature") or 1.0,
+        cap=int(cap.amount) if cap else None,
+        repeat_at_most=repeat.amount if repeat else None,
+    )
+
+
+def _extent(declared: Declared, counted: Sequence[Counted]) -> Extent:
+    train = [each.train for each in counted]
+    characters = [each.characters for each in counted]
+    return Extent(
+        declared.name,
+        None if None in train else sum(each for each in train if each),
+        None if None in characters else sum(each for each in characters if each),
+    )
+
+
+def _count(part: DataPart, declared: Declared, found: list[Diagnostic]) -> Counted | None:
+    """Rows of a local set by reading it, of a remote one by what the recipe says."""
+    told: Quantity | None = declared.get("rows")
+    if isinstance(part.source, HubSource):
+        total = int(told.amount) if told else None
+        total = min(total, part.limit) if total and part.limit else total
+        held = rows.held_out_count(total, part.hold_out) if total and part.hold_out else 0
+        return Counted(total, total - held if total else None, None)
+    try:
+        return _read(part.model_dump_json())
+    except RowError as problem:
+        found.append(_at(problem, declared))
+        return None
+
+
+@lru_cache(maxsize=64)
+def _read(part_json: str) -> Counted:
+    """Every row of a local set: mistakes in rows are found before anything runs."""
+    part = DataPart.model_validate_json(part_json)
+    divided = rows.split(rows.read(part), part)
+    characters = sum(_length(each.values) for each in divided.train)
+    return Counted(len(divided.train) + len(divided.held_out), len(divided.train), characters)
+
+
+def _length(values: Any) -> int:
+    """Characters of all text in a row."""
+    if isinstance(values, str):
+        return len(values)
+    if isinstance(values, dict):
+        return sum(map(_length, values.values()))
+    return sum(map(_length, values)) if isinstance(values, list) else 0
+
+
+def _right_format(stage: Declared, parts: Sequence[tuple[DataPart, float, Declared]], found: list[Diagnostic]) -> None:
+    """TL302 for shapes that were recognised; written formats were checked by a rule."""
+    assert stage.method is not None
+    for part, _, declared in parts:
+        if part.format.recognised and part.format.kind not in stage.method.formats:
+            takes = " or ".join(f"`{each}`" for each in stage.method.formats)
+            found.append(error("TL302", "wrong-format", f"`{stage.name}` takes {takes} rows, and `{declared.name}` holds "
+                               f"`{part.format.kind}` rows", stage.span_of(stage.method.data_field),
+                               f"recognised as {part.format.recognised}", others=(Label(declared.span, "declared here"),)))  # fmt: skip

@@ -1,0 +1,113 @@
+"""Model declarations -> what a worker loads, and the architecture that estimates are taken from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tunelang.catalog import models as catalog
+from tunelang.diagnostic import Diagnostic, error
+from tunelang.estimate.parameters import Architecture, from_config
+from tunelang.plan.data import expand
+from tunelang.plan.ir import FolderModel, GgufModel, HubModel, ModelRef, ModelSource, ScratchModel
+from tunelang.recipe.model import Choice, Declared, Recipe
+from tunelang.source import Span
+from tunelang.sources import fingerprint, folders, gguf, packages
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model: loaded as it is (`ref`), or made by a step of its own first (`source`)."""
+
+    ref: ModelRef | None = None
+    source: ModelSource | None = None
+    architecture: Architecture | None = None
+    precision: Literal["fp32", "bf16"] = "bf16"
+
+
+def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base | None:
+    """The base behind a model declaration; None after saying what is missing."""
+    place: Choice = declared.get("from")
+    span = declared.span_of("from")
+    if place.name == "hf":
+        return _hub(place)
+    if place.name == "scratch":
+        return _scratch(place, recipe.folder_of(span), span, found)
+    if place.name == "package":
+        path = packages.find(place.get("package"), place.get("file"), span)
+        if isinstance(path, Diagnostic):
+            found.append(path)
+            return None
+        return _file(path, span, found)
+    path = recipe.folder_of(span) / place.get("glob")
+    return _file(path, span, found) if path.suffix == ".gguf" else _folder(path, span, found)
+
+
+def _hub(place: Choice) -> Base:
+    ref = HubModel(id=place.get("id"), revision=place.get("revision"), trust_code=place.get("trust_code"))
+    config = catalog.config(ref.id)
+    return Base(ref, architecture=from_config(config, ref.id) if config else None)
+
+
+def _file(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
+    if path.suffix != ".gguf":
+        found.append(error("TL322", "missing-weights", f"`{path.name}` is no GGUF file", span, "not a model",
+                           help="single files are read as GGUF; a model folder is named as a whole"))  # fmt: skip
+        return None
+    try:
+        config = gguf.config(path)
+    except (OSError, ValueError) as problem:
+        found.append(error("TL322", "missing-weights", f"`{path.name}` cannot be read as GGUF: {problem}", span, "not a model"))
+        return None
+    source = GgufModel(path=str(path), fingerprint=fingerprint.of_file(path))
+    return Base(source=source, architecture=from_config(config, path.stem))
+
+
+def _folder(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
+    problem = folders.problem(path, span)
+    if problem:
+        found.append(problem)
+        return None
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found.append(error("TL322", "missing-weights", "its config.json cannot be read", span, "damaged"))
+        return None
+    mark = fingerprint.of_files(folders.files_of(path), path)
+    ref = FolderModel(path=str(path.resolve()), fingerprint=mark)
+    return Base(ref, architecture=from_config(config, path.name))
+
+
+def _scratch(place: Choice, folder: Path, span: Span, found: list[Diagnostic]) -> Base | None:
+    texts = [path for pattern in place.get("tokenizer") for path in expand(pattern, folder)]
+    if not texts:
+        found.append(error("TL320", "unreadable-row", "no text to train the tokenizer on was found", span, "no such file",
+                           help="paths start at the recipe's folder"))  # fmt: skip
+        return None
+    numbers = ("hidden", "layers", "heads", "kv_heads", "ffn", "vocabulary", "positions", "seed")
+    shape = {name: place.get(name) for name in numbers}
+    problem = _impossible(shape)
+    if problem:
+        found.append(error("TL206", "out-of-range", problem, span, "no such model"))
+        return None
+    mark = fingerprint.of_files(texts, texts[0].parent)
+    source = ScratchModel(architecture="llama", tokenizer_text=[str(path) for path in texts], fingerprint=mark, **shape)
+    return Base(source=source, architecture=_llama(shape), precision="fp32")
+
+
+def _impossible(shape: dict[str, int]) -> str:
+    if shape["hidden"] % shape["heads"] or (shape["hidden"] // shape["heads"]) % 2:
+        return f"`hidden` ({shape['hidden']}) must divide into {shape['heads']} heads of even width"
+    if shape["heads"] % shape["kv_heads"]:
+        return f"`heads` ({shape['heads']}) must be a multiple of `kv_heads` ({shape['kv_heads']})"
+    return ""
+
+
+def _llama(shape: dict[str, int]) -> Architecture:
+    return Architecture(
+        name="scratch llama", hidden=shape["hidden"], layers=shape["layers"], heads=shape["heads"],
+        kv_heads=shape["kv_heads"], head_dim=shape["hidden"] // shape["heads"], ffn=shape["ffn"],
+        vocab=shape["vocabulary"], positions=shape["positions"], tied=True,
+    )  # fmt: skip
