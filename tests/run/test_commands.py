@@ -36,12 +36,12 @@ def test_ls_lists_every_object(command, chain):
 
 
 def test_size_counts_objects(command):
-    """Three products of a few kB each, no work, one journal."""
+    """Three products of a few KiB each, no work, one journal."""
     _, told = command("size")
     sizes = {line.split()[0]: line.split()[1:3] for line in told.splitlines()}
-    assert sizes["objects"][1] == "kB"
+    assert sizes["objects"][1] == "KiB"
     assert sizes["work"] == ["0", "B"]
-    assert sizes["runs"][1] == "kB"
+    assert sizes["runs"][1] == "KiB"
 
 
 def test_verify_finds_a_flipped_bit(command, chain, store):

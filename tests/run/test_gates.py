@@ -92,11 +92,11 @@ def test_closing_table_has_every_fact(make, gate):
     step = make("ppo", gates=[gate("reward", ">", 0.0)])
     after = {"reward": 0.62, "reward_se": 0.05, "kl": 3.0}
     verdicts = tuple(judge(step, after))
-    result = Result(step, "run", 75.0, 1_240_000_000, {"reward": -0.1}, after, verdicts)
+    result = Result(step, "run", 75.0, 5 << 28, {"reward": -0.1}, after, verdicts)
     told = io.StringIO()
     Console(file=told, width=200).print(table((result,)))
     row = " ".join(told.getvalue().splitlines()[1].split())
-    assert row == "ppo reward -0.1 → 0.62 ± 0.05 ↑ better 1/1 ✓ 1 min 15 s 1.24 GB run"
+    assert row == "ppo reward -0.1 → 0.62 ± 0.05 ↑ better 1/1 ✓ 1 min 15 s 1.25 GiB run"
 
 
 def test_closing_page_shows_samples_and_the_way_on(execute, make, plan, store):

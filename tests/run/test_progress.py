@@ -92,6 +92,6 @@ def test_amounts_at_a_glance():
     assert [duration(each) for each in seconds] == [
         "0.8 s", "42 s", "3 min 20 s", "2 h 05 min", "1 d 3 h"
     ]  # fmt: skip
-    assert [size(each) for each in (12, 3.14e6, 1.24e9, 2e12)] == [
-        "12 B", "3.14 MB", "1.24 GB", "2 TB"
+    assert [size(each) for each in (12, 1000, 3 << 20, 5 << 28, 2 << 40)] == [
+        "12 B", "0.977 KiB", "3 MiB", "1.25 GiB", "2 TiB"
     ]  # fmt: skip

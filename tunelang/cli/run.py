@@ -75,7 +75,7 @@ def forecast(plan: Plan, store: Store) -> str:
         return f"{plan.recipe}: {stages}, all in the store"
     line = f"{plan.recipe}: {stages}, {len(running)} to run ({', '.join(s.name for s in running)})"
     needs = [step.estimate for step in running if step.estimate is not None]
-    if len(needs) == len(running):
+    if needs:
         seconds, peak = sum(need.seconds for need in needs), max(need.peak for need in needs)
         line += f"; about {duration(seconds)}, at most {size(peak)} of memory"
     return line

@@ -18,9 +18,9 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """`512 B`, `3.1 MB`, `1.24 GB`: decimal units, three figures."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+    """`512 B`, `3.1 MiB`, `1.24 GiB`: as plans do, in powers of 1024; three figures."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 999.5:
             return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+        count /= 1024
+    return f"{count:.3g} TiB"
