@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,24 @@ def test_scratch_models_repeat(shop: Shop) -> None:
         shop.run(blank("import_model", key, import_from=wanted))
     assert shop.weights("twin") == shop.weights(TINY)
     assert shop.weights("other") != shop.weights(TINY)
+
+
+@pytest.mark.parametrize("method", ["sft", "import_model"])
+def test_a_full_disk_is_told_and_leaves_nothing_half_done(shop: Shop, method: str) -> None:
+    """A limit on file size stands in for a full disk: TL711, and no product is closed."""
+    step = training("sft", "disk", part("instruct", instructions()), weights="full")
+    if method == "import_model":
+        made = json.loads((shop.store.object(TINY) / "step.json").read_text())
+        step = blank(method, "disk", import_from=ScratchModel(**made["import_from"]))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(UserError) as told:
+            shop.run(step)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert told.value.diagnostic.code == "TL711"
+    assert not (shop.store.work("disk") / "product.done").exists()
 
 
 def test_missing_libraries_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,9 +187,25 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """A safetensors file, fsynced."""
     from safetensors.torch import save_file
 
-    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, path)
+    with os_errors():
+        save_file({name: value.detach().contiguous() for name, value in tensors.items()}, path)
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+@contextmanager
+def os_errors() -> Iterator[None]:
+    """safetensors hides a full disk in its own exception: give the OSError back."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as problem:
+        found = re.search(r"os error (\d+)", str(problem))
+        if found is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number)) from problem
 
 
 def complete(aside: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from tunelang.plan.ir import GgufModel, ScratchModel, Step
 from tunelang.run.store import room, write_json
 from tunelang.train import product
+from tunelang.train.checkpoint import os_errors
 from tunelang.train.job import Job, fail
 from tunelang.train.model import cast
 
@@ -45,7 +46,8 @@ def write(step: Step, job: Job, made: tuple[Any, Any]) -> None:
     job.phase("saving")
     folder = product.begin(job)
     with room(job.home, f"the model of `{step.name}` cannot be written"):
-        model.save_pretrained(folder / "model")
+        with os_errors():
+            model.save_pretrained(folder / "model")
         tokenizer.save_pretrained(folder / "model")
         said: dict[str, Any] = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
         template = product.digest(tokenizer.chat_template)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tunelang.plan.ir import Step
 from tunelang.run.store import room, write_atomic, write_json
-from tunelang.train.checkpoint import write_tensors
+from tunelang.train.checkpoint import os_errors, write_tensors
 from tunelang.train.folders import Origin, json_of
 from tunelang.train.job import Job
 from tunelang.train.trainable import Trained, save_adapter
@@ -74,7 +74,8 @@ def weights(step: Step, job: Job, finished: Finished) -> dict[str, Any]:
     trained, start = finished.trained, finished.origin
     if trained.adapter is None:
         trained.model.config.use_cache = True  # as users of the folder expect
-        trained.model.save_pretrained(job.product / "model")
+        with os_errors():
+            trained.model.save_pretrained(job.product / "model")
         finished.tokenizer.save_pretrained(job.product / "model")
         return {"base": None, "quant": None, "deltas": []}
     save_adapter(trained.model, trained.adapter, job.product / "adapter")

@@ -9,7 +9,7 @@ and always trains (PEFT leaves it frozen in silence: accuracy 0.86 for 1.00, mea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -39,7 +39,7 @@ from tunelang.train.speech import Speech
 from tunelang.train.trainable import Trained
 
 Metrics = dict[str, dict[str, float]]
-NORMALISED_ON = 256  # chosen replies whose mean score becomes 0
+NORMALISED_ON = 64  # chosen replies whose mean score becomes 0
 SAME = {"fp32": 1e-3, "bf16": 0.25}  # scores of one row alone and in a batch, rounding apart
 
 
@@ -105,13 +105,18 @@ def margin_of(values: Any, place: str) -> float:
 
 @dataclass(frozen=True)
 class Judge:
-    """The model being trained and its head; `center` and `margin` as the recipe says."""
+    """The model being trained and its head; `center` and `margin` as the recipe says.
+
+    `shift` is added to every score before centering: a fresh head on wide hidden states can
+    begin far from 0 (by 6 on SmolLM2), and would learn nothing but that at first.
+    """
 
     trained: Trained
     head: nn.Linear
     lens: Lens
     center: float
     margin: bool
+    shift: float = 0.0
 
 
 def run(step: Step, job: Job) -> Metrics:
@@ -133,6 +138,7 @@ def run(step: Step, job: Job) -> Metrics:
     measured = data.spread(parts, job)
     gates = gauges.prepare(step, job, writer)
     judge = build(step, job, start)
+    judge = check(job, judge, parts[0].train[: step.place.micro])
 
     def taken() -> dict[str, float]:
         own = measure(judge, measured)
@@ -140,7 +146,6 @@ def run(step: Step, job: Job) -> Metrics:
 
     before = gauges.before(job, taken)
     job.measure("before", 0, before)
-    check(job, judge, parts[0].train[: step.place.micro])
     series = loop.train(step, job, learn(step, judge, parts, measured))
     sft.settle(step, judge.trained)
     job.phase("measuring")
@@ -205,7 +210,8 @@ def pair_loss(judge: Judge, pairs: Sequence[Pair], chosen: Tensor, rejected: Ten
     """The summed loss of pairs, with margins if the recipe wants them."""
     margins = torch.tensor([pair.margin for pair in pairs], device=chosen.device)
     wanted = margins if judge.margin else None
-    return losses.bradley_terry_sum(chosen, rejected, wanted, judge.center)
+    centered = (chosen + judge.shift, rejected + judge.shift)
+    return losses.bradley_terry_sum(*centered, wanted, judge.center)
 
 
 def updates(step: Step, parts: Sequence[Split[Pair]], at: int) -> Iterator[loop.Update]:
@@ -234,16 +240,18 @@ def measure(judge: Judge, pairs: Sequence[Pair]) -> dict[str, float]:
     return {"accuracy": float(right.mean()), "loss": float(loss), "margin": float(gap.mean())}
 
 
-def check(job: Job, judge: Judge, pairs: Sequence[Pair]) -> None:
-    """The first loss fits its scores, and scores do not depend on their neighbours."""
-    if job.resume is not None:
-        return
+def check(job: Job, judge: Judge, pairs: Sequence[Pair]) -> Judge:
+    """The first loss fits its scores, and scores do not depend on their neighbours.
+
+    Returns the judge with its scores shifted to begin around 0.
+    """
     with torch.no_grad():
         chosen, rejected = both_scores(judge, pairs)
         alone = scores(judge.trained.model, judge.head.weight, [pairs[0].chosen], judge.lens)
     loss = losses.bradley_terry_sum(chosen, rejected) / len(pairs)
     selfcheck.first_pairs(job, float(loss), chosen - rejected)
     selfcheck.same_alone(job, alone, chosen[:1], SAME[judge.lens.precision])
+    return replace(judge, shift=-float((chosen + rejected).mean()) / 2)
 
 
 def mean_chosen(judge: Judge, parts: Sequence[Split[Pair]], job: Job) -> float:
