@@ -1,0 +1,349 @@
+"""`run` for ppo: sample, score, and raise the score within a KL leash.
+
+Ours, because TRL removed its PPO (1.13). Schulman et al. 2017 (arXiv 1707.06347), Ziegler et al.
+2019 (arXiv 1909.08593), details of arXiv 2403.17031. Dropout is off, every role is exact, and a
+run that is stopped goes on bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tunelang.plan.ir import Schedule, Step
+from tunelang.train import (
+    checkpoint,
+    data,
+    gauges,
+    loop,
+    machine,
+    mix,
+    optimise,
+    product,
+    rows,
+    samples,
+    sft,
+    trainable,
+)
+from tunelang.train.checkpoint import Parts
+from tunelang.train.experience import (
+    Experience,
+    Settings,
+    Stats,
+    experience,
+    learn,
+    log_probabilities_of,
+    settings_of,
+)
+from tunelang.train.generate import Sampling
+from tunelang.train.job import Job, fail
+from tunelang.train.model import load
+from tunelang.train.policy_losses import steered
+from tunelang.train.roles import Cast, cast, score, speaking
+from tunelang.train.rollout import Episode, sample
+from tunelang.train.speech import Speech, prompt
+
+Metrics = dict[str, dict[str, float]]
+SAMPLED_AT_ONCE = 64  # episodes; the cache of more would not fit beside a small model
+MEASURED = 1_000_003  # added to the seed of held-out sampling, apart from those of training
+# How far the first ratio may be from 1: the old log-probabilities were computed in other batches.
+RATIO = {"fp32": 1e-3, "bf16": 0.2}
+FIRST_KL = {"fp32": 1e-3, "bf16": 0.05}  # per token, sampled before any update
+LEASH = 5.0  # times the target: the policy has left
+PATIENCE = 3  # iterations in a row
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt as it was read, and as tokens."""
+
+    words: Any
+    ids: list[int]
+
+
+@dataclass
+class State:
+    """What changes over a run, beside weights."""
+
+    coefficient: float
+    at: int = 0
+    strained: int = 0
+    series: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: what the recipe says, the roles, the prompts, and how replies are drawn."""
+
+    step: Step
+    job: Job
+    schedule: Schedule
+    who: Cast
+    settings: Settings
+    parts: list[data.Split[Asked]]
+    stop: frozenset[int]
+    optimizers: dict[str, Optimizer]
+    state: State
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return self.step.fields
+
+
+def run(step: Step, job: Job) -> Metrics:
+    """Train the policy; measure it on held-out prompts before and after; write the product."""
+    job.phase("loading model")
+    start = load(step.inputs["policy"], job, precision=trainable.storage(step), quant=trainable.quantised(step))
+    speech = Speech(start.tokenizer, start.template)
+    job.phase("reading data")
+    parts = prompts(step, job, speech)
+    measured = data.spread(parts, job)
+    machine.seed(step.seed)
+    who = cast(step, job, start, speech)
+    this = prepare(step, job, who, (parts, frozenset(speech.stop)))
+    gates = gauges.prepare(step, job, lambda example: [])
+    before = gauges.before(job, lambda: gated(gates, measure(this, measured)))
+    job.measure("before", 0, before)
+    asked = samples.Asked(speech, [one.words for one in measured], who.lens)
+    with speaking(who.reference) as model:
+        first = samples.first(job, model, asked)
+    train(this, measured)
+    sft.settle(step, who.trained)
+    job.phase("measuring")
+    metrics = {"before": before, "after": gated(gates, measure(this, measured))}
+    job.measure("after", this.state.at, metrics["after"])
+    with speaking(who.policy) as model:
+        shown = samples.compare(job, model, asked, first)
+    done = product.Finished(who.trained, start.tokenizer, start.origin, metrics, speech.template,
+                            samples=shown, series=this.state.series)  # fmt: skip
+    product.write(step, job, done)
+    return metrics
+
+
+def gated(gates: list[gauges.Gauge], own: dict[str, float]) -> dict[str, float]:
+    """The stage's own metrics, and those under a gate's words."""
+    return own | gauges.measure(gates, own, lambda _: {})
+
+
+def prompts(step: Step, job: Job, speech: Speech) -> list[data.Split[Asked]]:
+    """Prompts as tokens; one that is longer than `length` is left out, and that is said."""
+    left_out = 0
+    length = step.length or 0
+
+    def write(example: data.Example) -> list[Asked]:
+        nonlocal left_out
+        words = rows.asked(example, turns=speech.template is not None)
+        ids = prompt(speech, words, example.place) if words is not None else []
+        if not ids or len(ids) > length:
+            left_out += 1
+            return []
+        return [Asked(words, ids)]
+
+    parts = [data.encode(split, write) for split in data.load(sft.mixture(step))]
+    if left_out:
+        job.note(f"{left_out} prompts are left out: empty, or longer than {length} tokens")
+    data.need_rows(parts, step)
+    return parts
+
+
+def prepare(step: Step, job: Job, who: Cast, asked: tuple[list[data.Split[Asked]], frozenset[int]]) -> Run:
+    """Optimizers for policy and value, each with its own rate."""
+    if step.schedule is None:
+        msg = f"step {step.name} has no schedule"
+        raise ValueError(msg)
+    model, critic = who.trained.model, who.critic
+    if who.trained.adapter:
+        own = named_adapter(model, who.trained.adapter)
+        theirs = named_adapter(model, (critic.role.adapters or ("",))[-1])
+    else:
+        own, theirs = trainable.parameters(who.trained), dict(critic.role.model.named_parameters())
+    theirs |= {f"head.{name}": weight for name, weight in critic.head.named_parameters()}
+    optimizers = {"policy": optimise.optimizer(step, own), "value": optimise.optimizer(step, theirs)}
+    settings = settings_of(step.fields, step.place.micro)
+    state = State(float(step.fields["kl"]["coefficient"]))
+    return Run(step, job, step.schedule, who, settings, asked[0], asked[1], optimizers, state)
+
+
+def named_adapter(model: Any, name: str) -> dict[str, Tensor]:
+    """The weights of one adapter by name."""
+    return {path: weight for path, weight in model.named_parameters() if f".{name}." in f"{path}."}
+
+
+def train(this: Run, measured: Sequence[Asked]) -> None:
+    """All iterations of the schedule, from the newest checkpoint on."""
+    parts = checkpoint_parts(this)
+    if this.job.resume is not None:
+        noted = checkpoint.restore(this.job.resume, parts)
+        this.state.at = this.job.resume.at
+        this.state.coefficient, this.state.strained = noted["coefficient"], noted["strained"]
+        this.state.series = noted["series"]
+    this.job.phase("training")
+    this.job.polls_stop.set()
+    switch(this)
+    stream = asked_from(this, this.state.at)
+    while this.state.at < this.schedule.steps:
+        iteration(this, [next(stream) for _ in range(sft.batch_of(this.step).size)])
+        keep(this, parts, measured)
+    this.job.polls_stop.clear()
+
+
+def switch(this: Run) -> None:
+    """Evaluation mode everywhere: dropout would make the ratio differ from 1 by itself."""
+    for role in (this.who.policy, this.who.reference, this.who.critic.role, this.who.judge.role):
+        role.model.eval()
+
+
+def checkpoint_parts(this: Run) -> Parts:
+    """What a checkpoint holds: policy, value model and head, both optimizers."""
+    modules = {"policy": this.who.trained.model, "head": this.who.critic.head}
+    if this.who.critic.role.model is not this.who.trained.model:
+        modules["value"] = this.who.critic.role.model
+    return Parts(modules, this.optimizers)
+
+
+def asked_from(this: Run, at: int) -> Iterator[Asked]:
+    """Prompts in the mix's own order, from iteration `at` on: a function of the seed alone."""
+    sizes = [len(part.train) for part in this.parts]
+    stream = mix.draws(mix.shares(sft.mixture(this.step), sizes), sizes, this.step.seed)
+    for part, row in islice(stream, at * sft.batch_of(this.step).size, None):
+        yield this.parts[part].train[row]
+
+
+def draw(this: Run, asked: Sequence[Asked], seed: int) -> list[Episode]:
+    """One reply to every prompt; prompts of like length go together."""
+    order = sorted(range(len(asked)), key=lambda at: len(asked[at].ids))
+    found: dict[int, Episode] = {}
+    for start in range(0, len(order), SAMPLED_AT_ONCE):
+        chosen = order[start : start + SAMPLED_AT_ONCE]
+        sampling = Sampling(this.fields["rollout"]["reply"], this.stop, this.settings.temperature, seed + start)
+        with speaking(this.who.policy) as model:
+            drawn = sample(model, [asked[at].ids for at in chosen], this.who.lens, sampling)
+        found |= dict(zip(chosen, drawn, strict=True))
+    return [found[at] for at in range(len(asked))]
+
+
+def judged(this: Run, episodes: Sequence[Episode]) -> Tensor:
+    """Scores [B], with the penalty for replies that do not end."""
+    found = score(this.who.judge, episodes, this.who.lens)
+    endless = torch.tensor([not row.ended for row in episodes], device=found.device)
+    return found + endless * float(this.fields["penalty"]["no_end_of_text"])
+
+
+def iteration(this: Run, asked: Sequence[Asked]) -> None:
+    """One rollout and the updates on it."""
+    state, step = this.state, this.step
+    for name, peak in (("policy", step.lr or 0.0), ("value", float(this.fields["value"]["lr"]))):
+        optimise.set_rate(this.optimizers[name], optimise.rate(this.schedule, peak, state.at))
+    episodes = draw(this, asked, step.seed * 7919 + state.at * 101)
+    scores = judged(this, episodes)
+    found = experience(this.who, episodes, scores, state.coefficient, this.settings)
+    if state.at == 0:
+        first_checks(this, found)
+    order = torch.Generator().manual_seed(step.seed * 31 + state.at)
+    stats = learn(this.who, found, list(this.optimizers.values()), this.settings, order)
+    if state.at == 0:
+        after_first(this, stats)
+    state.at += 1
+    tell(this, found, stats)
+    leash(this, found.kl)
+    steer(this, found.kl)
+
+
+def first_checks(this: Run, found: Experience) -> None:
+    """Before any update the policy is its reference, and scores are finite and differ."""
+    lens = this.who.lens.precision
+    per_token = abs(float(((found.old - found.reference) * found.mask).sum() / found.mask.sum()))
+    if this.step.inputs["reference"] == this.step.inputs["policy"]:
+        this.job.check("first-kl-is-zero", per_token, per_token <= FIRST_KL[lens],
+                       (f"the KL to the reference is {per_token:.4f} per token before the first update",
+                        "the reference is not the policy's start"))  # fmt: skip
+    spread = float(found.scores.std()) if len(found.scores) > 1 else 1.0
+    this.job.check("scores-differ", spread, math.isfinite(spread) and spread > 0, ("the reward model gives every reply the same score", ""))
+
+
+def after_first(this: Run, stats: Stats) -> None:
+    """The very first ratio is 1: sampling and training compute the same distribution."""
+    off = stats.first_ratio - 1
+    this.job.check("first-ratio-is-one", stats.first_ratio, off <= RATIO[this.who.lens.precision],
+                   (f"the first probability ratio is off by {off:.4f}", ""))  # fmt: skip
+
+
+def tell(this: Run, found: Experience, stats: Stats) -> None:
+    """Report the iteration; keep it for the series."""
+    lengths = found.mask.sum(1).float()
+    metrics = {
+        "reward": float(found.scores.mean()), "kl": found.kl, "kl_coefficient": this.state.coefficient, **stats.means(),
+        "mean_length": float(lengths.mean()), "ended": sum(row.ended for row in found.rows) / len(found.rows),
+    }  # fmt: skip
+    this.state.series.append({"at": this.state.at, **metrics})
+    this.job.emit({"event": "progress", "at": this.state.at, "of": this.schedule.steps, "metrics": metrics})
+
+
+def leash(this: Run, kl: float) -> None:
+    """A policy that stays far beyond the target, or below zero, has left what can be trusted."""
+    target = this.fields["kl"]["target"]
+    strained = (target is not None and kl > LEASH * target) or kl < -0.1 * this.fields["rollout"]["reply"]
+    this.state.strained = this.state.strained + 1 if strained else 0
+    if strained:
+        this.job.warn(f"KL to the reference is {kl:.2f} nats a reply at iteration {this.state.at}")
+    if this.state.strained >= PATIENCE:
+        fail("TL791", "policy-left-reference", f"KL to the reference was {kl:.1f} nats a reply for {PATIENCE} iterations",
+             "lower lr, or raise kl.coefficient")  # fmt: skip
+
+
+def steer(this: Run, kl: float) -> None:
+    """Adapt the KL coefficient where the recipe names a target."""
+    target = this.fields["kl"]["target"]
+    if target is not None:
+        share = sft.batch_of(this.step).size / float(this.fields["kl"]["horizon"])
+        this.state.coefficient = steered(this.state.coefficient, kl, float(target), share)
+
+
+def keep(this: Run, parts: Parts, measured: Sequence[Asked]) -> None:
+    """Measure, checkpoint and stop where it is time to."""
+    state, job = this.state, this.job
+    last = state.at == this.schedule.steps
+    if loop.due(this.schedule.eval_every, state.at) and not last and measured:
+        job.measure("during", state.at, measure(this, measured))
+    stopping = job.stop.is_set()
+    if (loop.due(this.schedule.save_every, state.at) and not last) or stopping:
+        parts.values.update(coefficient=state.coefficient, strained=state.strained, series=state.series)
+        checkpoint.save(job, state.at, parts)
+    if stopping:
+        raise KeyboardInterrupt
+
+
+def measure(this: Run, asked: Sequence[Asked]) -> dict[str, float]:
+    """Held-out metrics of sampled replies: the same seed for policy and reference, every time.
+
+    `reward` and its standard error, `kl` in nats a reply, `mean_length` in tokens, `win_rate`
+    against the reference's replies (ties count half).
+    """
+    if not asked:
+        return {}
+    switch(this)
+    seed = this.step.seed + MEASURED
+    episodes = draw(this, asked, seed)
+    scores = score(this.who.judge, episodes, this.who.lens)
+    other = Run(**{**this.__dict__, "who": as_reference(this.who)})
+    theirs = score(this.who.judge, draw(other, asked, seed), this.who.lens)
+    own = log_probabilities_of(this.who.policy, episodes, this.who.lens, this.settings)
+    base = log_probabilities_of(this.who.reference, episodes, this.who.lens, this.settings)
+    wins = (scores > theirs).float() + 0.5 * (scores == theirs).float()
+    error = float(scores.std()) / math.sqrt(len(scores)) if len(scores) > 1 else 0.0
+    return {
+        "reward": float(scores.mean()), "reward_se": error, "kl": float((own - base).sum(1).mean()),
+        "mean_length": sum(len(row.reply) for row in episodes) / len(episodes), "win_rate": float(wins.mean()),
+    }  # fmt: skip
+
+
+def as_reference(who: Cast) -> Cast:
+    """The same cast with the reference in the policy's place."""
+    return Cast(who.reference, who.reference, who.critic, who.judge, who.trained, who.lens)
