@@ -35,6 +35,9 @@ def test_both_displays_tell_the_same(kind):
     for text in ("reused", "8 rows are cut", "done in 5.0 s"):
         assert text in told
     assert shown.where("sft") == "step 10 of 10"
+    shown.event("sft", progress(3, 9.0))
+    shown.event("sft", {"event": "checkpoint", "at": 7})
+    assert shown.where("sft") == "step 7 of 10"
 
 
 def test_plain_lines_show_the_end_of_training():

@@ -91,8 +91,8 @@ class Lines:
 
     def event(self, name: str, event: Event) -> None:
         pace = self.paces[name]
+        _advance(pace, event)
         if event["event"] == "progress":
-            _advance(pace, event)
             if time.monotonic() - self.last >= EVERY or pace.at == pace.of:
                 self._line(name, f"{pace.at}/{pace.of}  {pace}")
         elif text := remark(event):
@@ -143,8 +143,8 @@ class Bars:
 
     def event(self, name: str, event: Event) -> None:
         pace = self.paces[name]
+        _advance(pace, event)
         if event["event"] == "progress":
-            _advance(pace, event)
             counts = {"total": pace.of, "completed": pace.at}
             self._show(name, count=f"{pace.at}/{pace.of}", text=str(pace), **counts)
         elif event["event"] == "phase":
@@ -201,6 +201,9 @@ def remark(event: Event) -> str:
 
 
 def _advance(pace: Pace, event: Event) -> None:
+    """A checkpoint is how far a step got, though no progress was told since the last second."""
+    if event["event"] == "checkpoint":
+        pace.at = event["at"]
     if event["event"] == "progress":
         pace.add(event["at"], event["of"], event.get("time", time.time()))
         pace.metrics = figures(event["metrics"])
