@@ -57,14 +57,19 @@ def test_the_stream_is_a_function_of_seed_and_position() -> None:
 
 
 def test_every_part_of_a_mix_is_measured(shop: Shop) -> None:
-    """Held-out rows come from every part in turn, 64 at most, and the note says so."""
+    """Held-out rows come from every part in turn, 64 at most; what is repeated more often than
+    the mix allows is said."""
     both = Mixture(
         parts=[
             part("text", texts(80), name="one", hold_out=HoldOut(rows=40), weight=3.0),
             part("text", texts(120), name="two", hold_out=HoldOut(rows=60)),
-        ]
+        ],
+        repeat_at_most=0.5,
     )
     shop.run(training("domain_adaptation", "mixed", both))
+    notes = shop.said("mixed", "note")
+    assert "each row of `one` is seen 0.9 times, over the 0.5 of repeat_at_most" in notes
+    assert not any("`two` is seen" in note for note in notes)
     assert "measured on 64 of 100 held-out rows" in shop.said("mixed", "note")
 
 

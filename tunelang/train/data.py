@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import tunelang.sources.rows as sources
 from tunelang.diagnostic import error
 from tunelang.errors import UserError
 from tunelang.plan.ir import DataPart, HubSource, Mixture, Step
 from tunelang.sources import RowError
-from tunelang.sources import rows as sources
+from tunelang.train import mix
 from tunelang.train.job import Job, fail
 
 T = TypeVar("T")
@@ -97,6 +98,21 @@ def spread(splits: Sequence[Split[T]], job: Job) -> list[T]:
     if not total:
         job.note("no rows are held out: nothing is measured before and after")
     return chosen[:MOST_HELD_OUT]
+
+
+def tell_passes(splits: Sequence[Split[T]], step: Step, job: Job) -> None:
+    """Say where rows are seen more often than the mix's `repeat_at_most`."""
+    if step.data is None or step.batch is None or step.schedule is None:
+        return
+    drawn = step.batch.size * step.schedule.steps
+    most = step.data.repeat_at_most
+    seen = mix.passes(step.data, [len(split.train) for split in splits], drawn)
+    for split, times in zip(splits, seen, strict=True):
+        if most is not None and times > most:
+            job.note(
+                f"each row of `{split.name}` is seen {times:.1f} times, over the {most:g} "
+                "of repeat_at_most"
+            )
 
 
 def need_rows(splits: Iterable[Split[T]], step: Step) -> None:

@@ -14,8 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from tunelang.train.losses import IGNORED
+from tunelang.train.losses import IGNORED, cross_entropy_sum
+
+LOGITS = 1 << 26  # held at once while training: 256 MB in fp32
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,42 @@ def supervised_logits(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     The output layer runs on those positions only: with 49,000 words in the vocabulary it is
     the dearest layer, and a prompt needs none of it.
     """
-    keep = batch.labels[:, 1:] != IGNORED
-    targets = batch.labels[:, 1:][keep]
     if not has_plain_head(model):
-        whole = causal(model)(
-            input_ids=batch.ids, position_ids=batch.positions, use_cache=False
-        ).logits
-        return whole[:, :-1][keep], targets
-    hidden = hidden_states(model, batch.ids, batch.positions)[:, :-1][keep]  # [N, H]
+        keep = batch.labels[:, 1:] != IGNORED
+        inner = causal(model)
+        whole = inner(input_ids=batch.ids, position_ids=batch.positions, use_cache=False).logits
+        return whole[:, :-1][keep], batch.labels[:, 1:][keep]
+    hidden, targets = supervised_states(model, batch)
     return causal(model).get_output_embeddings()(hidden), targets
+
+
+def supervised_states(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Hidden states [N, H] that predict the N targets [N] that get loss."""
+    keep = batch.labels[:, 1:] != IGNORED
+    hidden = hidden_states(model, batch.ids, batch.positions)
+    return hidden[:, :-1][keep], batch.labels[:, 1:][keep]
+
+
+def loss_sum(model: Any, batch: Batch) -> Tensor:
+    """Summed cross-entropy of a batch; logits of many positions are made in pieces.
+
+    Each piece is computed again in the backward pass, so that memory holds the logits of one
+    piece and not of all: 8 x 1024 tokens of a vocabulary of 49,000 would be 3 GB.
+    """
+    if not has_plain_head(model):
+        return cross_entropy_sum(*supervised_logits(model, batch))
+    hidden, targets = supervised_states(model, batch)
+    head = causal(model).get_output_embeddings()
+    size = max(1, LOGITS // head.weight.shape[0])
+    if len(targets) <= size:
+        return cross_entropy_sum(head(hidden), targets)
+
+    def piece(states: Tensor, wanted: Tensor) -> Tensor:
+        return cross_entropy_sum(head(states), wanted)
+
+    pieces = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
+    losses = [checkpoint(piece, *one, use_reentrant=False) for one in pieces]
+    return torch.stack(losses).sum()
 
 
 def has_plain_head(model: Any) -> bool:

@@ -30,6 +30,12 @@ def shares(mixture: Mixture, sizes: Sequence[int]) -> list[float]:
     return [rate / sum(rates) for rate in rates]
 
 
+def passes(mixture: Mixture, sizes: Sequence[int], drawn: int) -> list[float]:
+    """How often each row of each part is seen when `drawn` rows are taken in all."""
+    parts = shares(mixture, sizes)
+    return [share * drawn / size for share, size in zip(parts, sizes, strict=True)]
+
+
 def turns(parts: Sequence[float]) -> Iterator[int]:
     """Endless part numbers by exact quota: after k draws every part is within one of share x k."""
     taken = [0] * len(parts)

@@ -135,6 +135,7 @@ def run(step: Step, job: Job) -> Metrics:
     parts = [data.encode(split, writer) for split in data.load(sft.mixture(step))]
     report(writer, job)
     data.need_rows(parts, step)
+    data.tell_passes(parts, step, job)
     measured = data.spread(parts, job)
     gates = gauges.prepare(step, job, writer)
     judge = build(step, job, start)

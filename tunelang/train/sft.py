@@ -22,7 +22,6 @@ from tunelang.train import (
     forward,
     gauges,
     loop,
-    losses,
     machine,
     mix,
     packing,
@@ -136,6 +135,7 @@ def gather(step: Step, job: Job, speech: Speech) -> Material:
     measured = data.spread(encoded, job)
     if step.fields.get("packing"):
         encoded = [packed(split, writer.length, job) for split in encoded]
+    data.tell_passes(encoded, step, job)
     asked = [
         rows.asked(example, turns=speech.template is not None)
         for split in loaded
@@ -168,8 +168,7 @@ def learn(
     def loss(micro: Sequence[Row]) -> Tensor:
         batch = forward.collate(micro, lens.pad, lens.device)
         with forward.autocast(lens.precision, lens.device):
-            logits, targets = forward.supervised_logits(trained.model, batch)
-        return losses.cross_entropy_sum(logits, targets)
+            return forward.loss_sum(trained.model, batch)
 
     return loop.Objective(
         {"model": trained.model},

@@ -1,0 +1,5 @@
+"""These tests need the training libraries."""
+
+import pytest
+
+pytest.importorskip("torch")
