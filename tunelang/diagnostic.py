@@ -60,15 +60,33 @@ class Diagnostic:
     fix: Fix | None = None
 
 
-def error(code: str, name: str, message: str, span: Span | None, label: str = "",
-          *, help: str = "", others: tuple[Label, ...] = (), fix: Fix | None = None) -> Diagnostic:
+def error(
+    code: str,
+    name: str,
+    message: str,
+    span: Span | None,
+    label: str = "",
+    *,
+    help: str = "",
+    others: tuple[Label, ...] = (),
+    fix: Fix | None = None,
+) -> Diagnostic:
     """An error at `span`; the keyword names follow `Diagnostic`."""
     at = Label(span, label) if span else None
     return Diagnostic(code, name, Severity.ERROR, message, at, others, help, fix)
 
 
-def warning(code: str, name: str, message: str, span: Span | None, label: str = "",
-            *, help: str = "", others: tuple[Label, ...] = (), fix: Fix | None = None) -> Diagnostic:
+def warning(
+    code: str,
+    name: str,
+    message: str,
+    span: Span | None,
+    label: str = "",
+    *,
+    help: str = "",
+    others: tuple[Label, ...] = (),
+    fix: Fix | None = None,
+) -> Diagnostic:
     """A warning at `span`; the keyword names follow `Diagnostic`."""
     at = Label(span, label) if span else None
     return Diagnostic(code, name, Severity.WARNING, message, at, others, help, fix)

@@ -20,7 +20,9 @@ METRICS = {
         Metric("loss", "number", "less", "mean cross-entropy per trained token, in nats"),
         Metric("perplexity", "number", "less", "e to the mean cross-entropy per token"),
         Metric("token_accuracy", "ratio", "more", "share of trained tokens predicted first"),
-        Metric("accuracy", "ratio", "more", "share of pairs in which the chosen reply scores higher"),
+        Metric(
+            "accuracy", "ratio", "more", "share of pairs in which the chosen reply scores higher"
+        ),
         Metric("margin", "number", "more", "mean score of the chosen minus the rejected reply"),
         Metric("reward", "number", "more", "mean score of the reward model"),
         Metric("kl", "number", "less", "mean KL divergence to the reference per reply, in nats"),

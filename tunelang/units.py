@@ -8,10 +8,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NOUNS = ("tokens", "steps", "epochs", "episodes", "sequences", "pairs", "rows", "samples", "prompts")
+NOUNS = (
+    "tokens",
+    "steps",
+    "epochs",
+    "episodes",
+    "sequences",
+    "pairs",
+    "rows",
+    "samples",
+    "prompts",
+)
 COUNTS = {"k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
-BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-         "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+BYTES = {
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 

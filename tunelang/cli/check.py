@@ -16,7 +16,9 @@ from tunelang.output import OUTPUTS, render
 
 def check(
     paths: Annotated[list[Path], typer.Argument(help="Recipes, or folders that hold some.")],
-    profile: Annotated[list[str] | None, typer.Option(help="Check under this profile; may repeat.")] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option(help="Check under this profile; may repeat.")
+    ] = None,
     set: Annotated[list[str] | None, typer.Option(help="PATH=VALUE laid over the recipe.")] = None,
     param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of a param.")] = None,
     output: Annotated[str, typer.Option(help=f"One of {', '.join(OUTPUTS)}.")] = "full",
@@ -38,7 +40,9 @@ def check(
     sys.stdout.write(render(output, shown, colour=sys.stdout.isatty()))
     if output == "full":
         sys.stdout.write(f"{summary(list(found), len(recipes))}\n")
-    if has_errors(found) or (deny == "warning" and any(each.severity is Severity.WARNING for each in found)):
+    if has_errors(found) or (
+        deny == "warning" and any(each.severity is Severity.WARNING for each in found)
+    ):
         raise typer.Exit(1)
 
 
@@ -60,7 +64,11 @@ def _profiles(recipe: Path) -> list[Diagnostic]:
     from tunelang.syntax.parse import parse
 
     source, _ = read_source(recipe, str(recipe))
-    names = [d.name.text for d in parse(source)[0].declarations() if d.kind.text == "profile"] if source else []
+    names = (
+        [d.name.text for d in parse(source)[0].declarations() if d.kind.text == "profile"]
+        if source
+        else []
+    )
     return [each for name in names for each in resolve(recipe, Settings(name)).found]
 
 
@@ -76,7 +84,11 @@ def recipes_of(paths: list[Path]) -> list[Path]:
 def summary(found: list[Diagnostic], files: int) -> str:
     """`2 errors and 1 warning in 1 recipe`."""
     counts = Counter(each.severity for each in found)
-    parts = [_counted(counts[kind], kind) for kind in Severity if counts[kind] and kind is not Severity.HINT]
+    parts = [
+        _counted(counts[kind], kind)
+        for kind in Severity
+        if counts[kind] and kind is not Severity.HINT
+    ]
     recipes = _counted(files, "recipe")
     return f"{' and '.join(parts)} in {recipes}" if parts else f"No mistakes in {recipes}."
 

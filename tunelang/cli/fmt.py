@@ -14,9 +14,15 @@ from tunelang.diagnostic import Diagnostic
 
 
 def fmt(
-    paths: Annotated[list[Path], typer.Argument(help="Recipes, folders that hold some, or - for stdin.")],
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a file would change.")] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; print what would change.")] = False,
+    paths: Annotated[
+        list[Path], typer.Argument(help="Recipes, folders that hold some, or - for stdin.")
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if a file would change.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Write nothing; print what would change.")
+    ] = False,
 ) -> None:
     """Print recipes in the one house style."""
     from tunelang.cli.check import recipes_of
@@ -25,7 +31,11 @@ def fmt(
         sys.stdout.write(_stdin())
         return
     found: list[Diagnostic] = []
-    changed = [path for path in recipes_of(paths) if _file(path, found, write=not (check or diff), show=diff)]
+    changed = [
+        path
+        for path in recipes_of(paths)
+        if _file(path, found, write=not (check or diff), show=diff)
+    ]
     show_findings(found)
     if not diff:
         verb = "would change" if check else "formatted"
@@ -60,7 +70,9 @@ def _file(path: Path, found: list[Diagnostic], *, write: bool, show: bool) -> bo
     if text == source.text:
         return False
     if show:
-        lines = difflib.unified_diff(source.text.splitlines(True), text.splitlines(True), str(path), f"{path} (formatted)")
+        lines = difflib.unified_diff(
+            source.text.splitlines(True), text.splitlines(True), str(path), f"{path} (formatted)"
+        )
         sys.stdout.writelines(lines)
     if write:
         mode = path.stat().st_mode

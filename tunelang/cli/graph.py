@@ -19,7 +19,9 @@ class Language(StrEnum):
 
 def graph(
     recipe: Annotated[Path, typer.Argument(help="The recipe.")],
-    format: Annotated[Language, typer.Option(help="The language of the picture.")] = Language.MERMAID,
+    format: Annotated[
+        Language, typer.Option(help="The language of the picture.")
+    ] = Language.MERMAID,
     profile: Annotated[str | None, typer.Option(help="A profile of the recipe.")] = None,
 ) -> None:
     """Draw the stages as Mermaid or DOT."""

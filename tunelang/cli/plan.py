@@ -18,8 +18,13 @@ def plan(
     set: Annotated[list[str] | None, typer.Option(help="PATH=VALUE laid over the recipe.")] = None,
     param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of a param.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the plan and a file for each worker here.")] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 2 if something would run.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Write the plan and a file for each worker here."),
+    ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit 2 if something would run.")
+    ] = False,
 ) -> None:
     """Say what would run: steps, memory, time, cost, and what is reused."""
     made, found = plan_recipe(recipe, profile, set or (), param or ())

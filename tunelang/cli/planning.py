@@ -29,14 +29,23 @@ def pairs(options: Iterable[str], name: str) -> tuple[dict[str, str], list[Diagn
     for option in options:
         key, equals, value = option.partition("=")
         if not (equals and key.strip() and value.strip()):
-            found.append(error("TL006", "missing-value", f"`{name} {option}` has no value", None,
-                               help=f"write `{name} NAME=VALUE`"))  # fmt: skip
+            found.append(
+                error(
+                    "TL006",
+                    "missing-value",
+                    f"`{name} {option}` has no value",
+                    None,
+                    help=f"write `{name} NAME=VALUE`",
+                )
+            )
         else:
             values[key.strip()] = value.strip()
     return values, found
 
 
-def settings(profile: str | None, sets: Iterable[str], params: Iterable[str]) -> tuple[Settings, list[Diagnostic]]:
+def settings(
+    profile: str | None, sets: Iterable[str], params: Iterable[str]
+) -> tuple[Settings, list[Diagnostic]]:
     set_values, found = pairs(sets, "--set")
     param_values, more = pairs(params, "--param")
     return Settings(profile, set_values, param_values), found + more

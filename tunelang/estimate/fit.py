@@ -109,9 +109,15 @@ def need(work: Work, machine: Machine, way: Way) -> Memory:
     found = memory(load)
     extra = _roles(work, load) if work.reply else 0.0
     if machine.kind == "cpu":
-        return replace(found, peak=(found.peak + extra) * CPU_FACTOR + CPU_PROCESS, other=found.other + extra)
+        return replace(
+            found, peak=(found.peak + extra) * CPU_FACTOR + CPU_PROCESS, other=found.other + extra
+        )
     buckets = BUCKETS if way.sharding == "zero3" else 0.0
-    return replace(found, peak=(found.peak + extra) * RESERVED + CONTEXT + buckets, other=found.other + extra + buckets + CONTEXT)
+    return replace(
+        found,
+        peak=(found.peak + extra) * RESERVED + CONTEXT + buckets,
+        other=found.other + extra + buckets + CONTEXT,
+    )
 
 
 def _load(work: Work, machine: Machine, way: Way) -> Load:
@@ -119,14 +125,20 @@ def _load(work: Work, machine: Machine, way: Way) -> Load:
     sharded = way.sharding in ("zero2", "zero3")
     share = max(1, work.batch // n)
     return Load(
-        architecture=work.architecture, weights=work.weights, tokens=way.micro * work.rows * work.positions, rank=work.rank,
-        targets=work.targets, checkpointing=way.checkpointing, accumulates=way.micro < share,
-        width=work.width, shard_optimiser=n if sharded else 1, shard_gradients=n if sharded else 1,
-        shard_weights=n if way.sharding == "zero3" else 1, master=work.weights == "full" and work.precision == "bf16",
+        architecture=work.architecture,
+        weights=work.weights,
+        tokens=way.micro * work.rows * work.positions,
+        rank=work.rank,
+        targets=work.targets,
+        checkpointing=way.checkpointing,
+        accumulates=way.micro < share,
+        width=work.width,
+        shard_optimiser=n if sharded else 1,
+        shard_gradients=n if sharded else 1,
+        shard_weights=n if way.sharding == "zero3" else 1,
+        master=work.weights == "full" and work.precision == "bf16",
         scored=_scored(work),
-    )  # fmt: skip
-
-
+    )
 
 
 def _scored(work: Work) -> float:
@@ -146,17 +158,25 @@ def _roles(work: Work, load: Load) -> float:
     return 4.0 * trainable(load) + 16.0 * trainable(load) + cache
 
 
-def _fit(work: Work, machine: Machine, chosen: tuple[Way, Memory, Literal["yes", "tight", "no"]]) -> Fit:
+def _fit(
+    work: Work, machine: Machine, chosen: tuple[Way, Memory, Literal["yes", "tight", "no"]]
+) -> Fit:
     way, found, word = chosen
     small = work.parameters < SMALL
     launcher: Literal["local", "torchrun", "deepspeed"] = "local"
     if machine.count > 1:
         launcher = "torchrun" if way.sharding == "ddp" else "deepspeed"
     return Fit(
-        micro=way.micro, accumulate=max(1, work.batch // (machine.count * way.micro)), checkpointing=way.checkpointing,
-        sharding=way.sharding, launcher=launcher, threads=1 if small else machine.cores,
-        estimate=_predicted(work, machine, (way, found)), fits=word, advice=_advice(work, machine) if word == "no" else "",
-    )  # fmt: skip
+        micro=way.micro,
+        accumulate=max(1, work.batch // (machine.count * way.micro)),
+        checkpointing=way.checkpointing,
+        sharding=way.sharding,
+        launcher=launcher,
+        threads=1 if small else machine.cores,
+        estimate=_predicted(work, machine, (way, found)),
+        fits=word,
+        advice=_advice(work, machine) if word == "no" else "",
+    )
 
 
 def _predicted(work: Work, machine: Machine, chosen: tuple[Way, Memory]) -> Predicted:
@@ -165,20 +185,34 @@ def _predicted(work: Work, machine: Machine, chosen: tuple[Way, Memory]) -> Pred
     low, high = (0.85, 1.25) if machine.kind == "gpu" else (0.7, 1.4)
     price = machine.price * machine.count if machine.price is not None else None
     return Predicted(
-        parameters=work.parameters, trainable=work.trained, weights=int(found.weights), gradients=int(found.gradients),
-        optimiser=int(found.optimiser), activations=int(found.activations), other=int(found.other), peak=int(found.peak),
-        peak_low=int(found.peak * low), peak_high=int(found.peak * high), phase=found.phase, usable=machine.usable,
-        seconds_low=time.low, seconds=time.middle, seconds_high=time.high,
+        parameters=work.parameters,
+        trainable=work.trained,
+        weights=int(found.weights),
+        gradients=int(found.gradients),
+        optimiser=int(found.optimiser),
+        activations=int(found.activations),
+        other=int(found.other),
+        peak=int(found.peak),
+        peak_low=int(found.peak * low),
+        peak_high=int(found.peak * high),
+        phase=found.phase,
+        usable=machine.usable,
+        seconds_low=time.low,
+        seconds=time.middle,
+        seconds_high=time.high,
         dollars=None if price is None else price * time.middle / 3600,
         basis="published formulas; nothing was measured on this machine",
-    )  # fmt: skip
+    )
 
 
 def _advice(work: Work, machine: Machine) -> str:
     """The nearest change that would fit."""
     remedies = (
         ("weights = lora(rank = 16)", replace(work, weights="lora", rank=16, targets="all_linear")),
-        ("weights = qlora(rank = 16)", replace(work, weights="qlora", rank=16, targets="all_linear")),
+        (
+            "weights = qlora(rank = 16)",
+            replace(work, weights="qlora", rank=16, targets="all_linear"),
+        ),
     )
     order = {"full": remedies, "lora": remedies[1:], "qlora": ()}[work.weights]
     limit = ACCEPT * machine.usable * (CPU_SHARE if machine.kind == "cpu" else 1.0)

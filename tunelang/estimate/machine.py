@@ -31,7 +31,9 @@ class Machine:
 @cache
 def machine_here() -> Machine:
     """Read off this machine: its GPUs if nvidia-smi names some in the catalogue, else its CPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     found = _gpus_here()
     if found:
         gpu = found[0]

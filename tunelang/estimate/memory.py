@@ -69,7 +69,9 @@ def memory(load: Load) -> Memory:
     fixed = held + optimiser + (gradients if load.accumulates else 0)
     layers, live = load.architecture.layers, _live(load)
     saved = saved_bytes(load)
-    embedding = 0.0 if load.weights != "full" else 2.0 * load.architecture.vocab * load.architecture.hidden
+    embedding = (
+        0.0 if load.weights != "full" else 2.0 * load.architecture.vocab * load.architecture.hidden
+    )
     kept = LOGIT_KEPT * _logits(load) if load.keeps_logits else 0.0
     # Without checkpointing the last layer's activations are among the saved ones already.
     extra = saved if load.checkpointing else 0.0
@@ -77,13 +79,25 @@ def memory(load: Load) -> Memory:
         "loss": fixed + layers * saved + extra + LOGIT_BACKWARD * _logits(load) + kept,
         "last layer": fixed + layers * saved + live + kept + _head_gradient(load),
         "first layer": held + optimiser + gradients - embedding + saved + live + kept,
-        "end": held + optimiser + gradients + (2 * embedding if load.architecture.tied else 0.0) + kept,
+        "end": held
+        + optimiser
+        + gradients
+        + (2 * embedding if load.architecture.tied else 0.0)
+        + kept,
         "optimiser": held + optimiser + gradients + (gradients if load.foreach else 0.0),
     }
     phase = max(phases, key=lambda name: phases[name])
     peak = phases[phase]
     activations = layers * saved + live
-    return Memory(held, gradients, optimiser, activations, max(0.0, peak - held - gradients - optimiser - activations), peak, phase)
+    return Memory(
+        held,
+        gradients,
+        optimiser,
+        activations,
+        max(0.0, peak - held - gradients - optimiser - activations),
+        peak,
+        phase,
+    )
 
 
 def trainable(load: Load) -> int:
@@ -142,7 +156,9 @@ def saved_bytes(load: Load) -> float:
 def _live(load: Load) -> float:
     """The one layer that is recomputed and its working memory."""
     a = load.architecture
-    on_ffn = load.weights != "full" and any(name in chosen(a, load.targets) for name in ("gate_proj", "up_proj", "down_proj"))
+    on_ffn = load.weights != "full" and any(
+        name in chosen(a, load.targets) for name in ("gate_proj", "up_proj", "down_proj")
+    )
     work = (4 * a.ffn + 12 * a.hidden) if on_ffn else (6 * a.ffn + 2 * a.hidden)
     recomputed = activation_bytes(load) if load.checkpointing else 0.0
     return recomputed + work * load.tokens * load.width / 2 + _dequantised(load)
@@ -162,4 +178,8 @@ def _logits(load: Load) -> float:
 
 def _head_gradient(load: Load) -> float:
     """The head's gradient, which exists when the last layer's backward runs."""
-    return float(load.width * load.architecture.vocab * load.architecture.hidden) if load.weights == "full" else 0.0
+    return (
+        float(load.width * load.architecture.vocab * load.architecture.hidden)
+        if load.weights == "full"
+        else 0.0
+    )

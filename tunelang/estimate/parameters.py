@@ -72,7 +72,11 @@ def count(a: Architecture) -> int:
 
 def chosen(a: Architecture, targets: Targets) -> dict[str, tuple[int, int]]:
     """The linear layers of a block that get an adapter."""
-    return {name: size for name, size in linears(a).items() if targets == "all_linear" or name in targets}
+    return {
+        name: size
+        for name, size in linears(a).items()
+        if targets == "all_linear" or name in targets
+    }
 
 
 def lora_count(a: Architecture, rank: int, targets: Targets) -> int:

@@ -14,7 +14,9 @@ MFU_OTHER = 0.38
 GPU_BAND = (0.75, 1.35)  # a first-principles figure without a probe is within 25-35 %
 # FLOP/s of one core in large multiplications, AVX-512 with and without bf16 (stack notes, section 0).
 CPU_BF16, CPU_FP32, CPU_SLOW_BF16 = 138e9, 66e9, 15e9
-CPU_EFFICIENCY = 0.35  # small shapes, attention and the optimizer (stack notes, section 3: 6.1 s for
+CPU_EFFICIENCY = (
+    0.35  # small shapes, attention and the optimizer (stack notes, section 3: 6.1 s for
+)
 # 1,024 tokens of LoRA at 135M, 0.55 TFLOP, on one busy core)
 CPU_BAND = (0.5, 2.0)
 START = 8.0  # seconds to start a worker and import its libraries (stack notes, section 8)
@@ -31,7 +33,9 @@ class Seconds:
 
 def seconds(work: Work, machine: Machine, *, checkpointing: bool) -> Seconds:
     """The whole step: start, every update, and for ppo every rollout."""
-    train = work.steps * (_update(work, checkpointing) / _rate(work, machine) + _rollout(work, machine))
+    train = work.steps * (
+        _update(work, checkpointing) / _rate(work, machine) + _rollout(work, machine)
+    )
     low, high = GPU_BAND if machine.kind == "gpu" else CPU_BAND
     return Seconds(START + train * low, START + train, START + train * high)
 

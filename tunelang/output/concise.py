@@ -9,7 +9,10 @@ from tunelang.diagnostic import Diagnostic
 
 def OUTPUT(found: Sequence[Diagnostic]) -> str:
     """Findings in the order they were made."""
-    return "".join(f"{_place(each)}: {each.severity}[{each.code}] {each.name}: {each.message}\n" for each in found)
+    return "".join(
+        f"{_place(each)}: {each.severity}[{each.code}] {each.name}: {each.message}\n"
+        for each in found
+    )
 
 
 def _place(each: Diagnostic) -> str:

@@ -41,7 +41,9 @@ def _line(span: Span) -> int:
     return span.source.position(span.start)[0]
 
 
-def _excerpt(labels: list[Label], margin: int, paint: tuple[str, str], main: Label) -> Iterator[str]:
+def _excerpt(
+    labels: list[Label], margin: int, paint: tuple[str, str], main: Label
+) -> Iterator[str]:
     """The lines of the labels in order, `⋮` between lines that do not touch."""
     source = main.span.source
     previous = 0
@@ -84,5 +86,3 @@ def _cells(character: str) -> int:
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-

@@ -19,14 +19,32 @@ from tunelang.units import Quantity
 
 # Fields with a slot of their own in Step; all others go into Step.fields.
 SLOTS = (
-    "weights", "train", "batch", "length", "lr", "schedule", "precision", "seed", "on", "micro",
-    "eval_every", "save_every", "rollout.batch",
-)  # fmt: skip
+    "weights",
+    "train",
+    "batch",
+    "length",
+    "lr",
+    "schedule",
+    "precision",
+    "seed",
+    "on",
+    "micro",
+    "eval_every",
+    "save_every",
+    "rollout.batch",
+)
 # Until the fit pass says otherwise.
 NOWHERE = Place(
-    device="cpu", gpu=None, gpus=0, threads=1, micro=1, accumulate=1, checkpointing=False,
-    sharding="none", launcher="local",
-)  # fmt: skip
+    device="cpu",
+    gpu=None,
+    gpus=0,
+    threads=1,
+    micro=1,
+    accumulate=1,
+    checkpointing=False,
+    sharding="none",
+    launcher="local",
+)
 
 
 @dataclass
@@ -48,7 +66,9 @@ def build(recipe: Recipe) -> tuple[Plan, list[Diagnostic]]:
         step = _step(stage, building)
         if step:
             building.steps[stage.name] = step
-    plan = Plan(recipe=recipe.source.name, profile=recipe.profile, steps=list(building.steps.values()))
+    plan = Plan(
+        recipe=recipe.source.name, profile=recipe.profile, steps=list(building.steps.values())
+    )
     return apply(plan, recipe, building.bases, building.found), building.found
 
 
@@ -64,10 +84,18 @@ def _bases(building: Building) -> None:
         building.bases[name] = base
         if base.source is not None:
             step = Step(
-                name=name, method="import_model", method_version=1, worker="tunelang.train.import_model",
-                key="", product="lm", seed=getattr(base.source, "seed", 0), precision=base.precision,
-                import_from=base.source, stack=building.stack, place=NOWHERE,
-            )  # fmt: skip
+                name=name,
+                method="import_model",
+                method_version=1,
+                worker="tunelang.train.import_model",
+                key="",
+                product="lm",
+                seed=getattr(base.source, "seed", 0),
+                precision=base.precision,
+                import_from=base.source,
+                stack=building.stack,
+                place=NOWHERE,
+            )
             building.steps[name] = step.model_copy(update={"key": key_of(step)})
 
 
@@ -82,13 +110,27 @@ def _step(stage: Declared, building: Building) -> Step | None:
         return None
     weights: Choice = stage.get("weights")
     step = Step(
-        name=stage.name, method=method.name, method_version=method.version, worker=method.worker,
-        key="", product=method.product, seed=stage.get("seed"), precision=str(stage.get("precision")),  # type: ignore[arg-type]
-        inputs=inputs, data=mixture, weights=Weights(kind=weights.name, fields=_plain_choice(weights)),
-        length=int(stage.get("length").amount), lr=stage.get("lr"), schedule=schedule, batch=batch,
-        fields=_fields(stage), gates=_gates(stage, building), stack=building.stack, place=NOWHERE,
+        name=stage.name,
+        method=method.name,
+        method_version=method.version,
+        worker=method.worker,
+        key="",
+        product=method.product,
+        seed=stage.get("seed"),
+        precision=str(stage.get("precision")),  # type: ignore[arg-type]
+        inputs=inputs,
+        data=mixture,
+        weights=Weights(kind=weights.name, fields=_plain_choice(weights)),
+        length=int(stage.get("length").amount),
+        lr=stage.get("lr"),
+        schedule=schedule,
+        batch=batch,
+        fields=_fields(stage),
+        gates=_gates(stage, building),
+        stack=building.stack,
+        place=NOWHERE,
         after=_after(stage, building),
-    )  # fmt: skip
+    )
     return step.model_copy(update={"key": key_of(step)})
 
 
@@ -155,7 +197,12 @@ def _gates(stage: Declared, building: Building) -> list[Gate]:
         data = data_part(declared, building.recipe, building.found) if declared else None
         measure = Measure(text=check.text, metric=check.metric, data=data)
         gates.append(
-            Gate(measure=measure, compare=check.compare, bound=check.bound, enforce=stage.enforce,  # type: ignore[arg-type]
-                 place=check.span.place)  # fmt: skip
+            Gate(
+                measure=measure,
+                compare=check.compare,
+                bound=check.bound,
+                enforce=stage.enforce,  # type: ignore[arg-type]
+                place=check.span.place,
+            )
         )
     return gates

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tunelang.diagnostic import Diagnostic, Label, error
-from tunelang.plan.ir import DataFormat, DataPart, FilesSource, HoldOut, HubSource, InlineSource, Mixture
+from tunelang.plan.ir import (
+    DataFormat,
+    DataPart,
+    FilesSource,
+    HoldOut,
+    HubSource,
+    InlineSource,
+    Mixture,
+)
 from tunelang.plan.schedule import Extent
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.sources import RowError, fingerprint, rows, shapes
@@ -59,13 +67,26 @@ def _source(
     if place.name == "inline":
         return InlineSource(rows=list(place.get("rows")))
     if place.name == "hf":
-        return HubSource(id=place.get("id"), revision=place.get("revision"), split=place.get("split"), subset=place.get("subset"))
+        return HubSource(
+            id=place.get("id"),
+            revision=place.get("revision"),
+            split=place.get("split"),
+            subset=place.get("subset"),
+        )
     pattern = place.get("glob")
     paths = expand(pattern, recipe.folder_of(declared.span_of("from")))
     if paths:
         return FilesSource(paths=[str(path) for path in paths])
-    found.append(error("TL320", "unreadable-row", f"`{pattern}` matches no file", declared.span_of("from"), "no such file",
-                       help="paths start at the recipe's folder"))  # fmt: skip
+    found.append(
+        error(
+            "TL320",
+            "unreadable-row",
+            f"`{pattern}` matches no file",
+            declared.span_of("from"),
+            "no such file",
+            help="paths start at the recipe's folder",
+        )
+    )
     return None
 
 
@@ -81,15 +102,25 @@ def _fingerprint(source: FilesSource | HubSource | InlineSource) -> str:
     return fingerprint.of_text(source.model_dump_json())
 
 
-def _format(declared: Declared, source: FilesSource | HubSource | InlineSource, found: list[Diagnostic]) -> DataFormat | None:
+def _format(
+    declared: Declared, source: FilesSource | HubSource | InlineSource, found: list[Diagnostic]
+) -> DataFormat | None:
     form: Choice | None = declared.get("format")
     if form is not None:
         columns = {role: given.value for role, given in form.values.items()}
         return DataFormat(kind=form.name, columns=columns)  # type: ignore[arg-type]
     span = declared.span
     if isinstance(source, HubSource):
-        found.append(error("TL501", "missing-input", f"`{declared.name}` needs a `format`", span, "its rows are not here to look at",
-                           help=f"formats are {', '.join(FORMATS)}"))  # fmt: skip
+        found.append(
+            error(
+                "TL501",
+                "missing-input",
+                f"`{declared.name}` needs a `format`",
+                span,
+                "its rows are not here to look at",
+                help=f"formats are {', '.join(FORMATS)}",
+            )
+        )
         return None
     try:
         first = next(iter(rows.raw_rows(source)), None)
@@ -99,26 +130,44 @@ def _format(declared: Declared, source: FilesSource | HubSource | InlineSource, 
     shape = shapes.recognise(first[0]) if first else None
     if shape is None:
         seen = f"its columns are {', '.join(first[0])}" if first else "it has no rows"
-        found.append(error("TL501", "missing-input", f"the rows of `{declared.name}` have no shape that TuneLang knows", span,
-                           "needs a `format`", help=f"{seen}; write, for one, `format = chat(messages = \"...\")`"))  # fmt: skip
+        found.append(
+            error(
+                "TL501",
+                "missing-input",
+                f"the rows of `{declared.name}` have no shape that TuneLang knows",
+                span,
+                "needs a `format`",
+                help=f'{seen}; write, for one, `format = chat(messages = "...")`',
+            )
+        )
     return shape
 
 
 def _at(problem: RowError, declared: Declared) -> Diagnostic:
     """The row's own diagnostic, pointing at the declaration."""
     inner = problem.diagnostic
-    return Diagnostic(inner.code, inner.name, inner.severity, inner.message,
-                      Label(declared.span_of("from"), "read from here"), help=inner.help)  # fmt: skip
+    return Diagnostic(
+        inner.code,
+        inner.name,
+        inner.severity,
+        inner.message,
+        Label(declared.span_of("from"), "read from here"),
+        help=inner.help,
+    )
 
 
-def mixture_of(stage: Declared, recipe: Recipe, found: list[Diagnostic]) -> tuple[Mixture | None, Extent | None]:
+def mixture_of(
+    stage: Declared, recipe: Recipe, found: list[Diagnostic]
+) -> tuple[Mixture | None, Extent | None]:
     """The data of a stage and how much of it there is to train on."""
     assert stage.method is not None
     ref = stage.get(stage.method.data_field)
     declared = recipe.declared.get(ref.name) if ref else None
     if declared is None:
         return None, None
-    shares = [(recipe.declared[r.name], share.value) for r, share in declared.parts] or [(declared, 1.0)]
+    shares = [(recipe.declared[r.name], share.value) for r, share in declared.parts] or [
+        (declared, 1.0)
+    ]
     parts = [(data_part(each, recipe, found), share, each) for each, share in shares]
     counted = [_count(part, each, found) for part, _, each in parts if part]
     sound = [(part, share, each) for part, share, each in parts if part]
@@ -186,12 +235,22 @@ def _length(values: Any) -> int:
     return sum(map(_length, values)) if isinstance(values, list) else 0
 
 
-def _right_format(stage: Declared, parts: Sequence[tuple[DataPart, float, Declared]], found: list[Diagnostic]) -> None:
+def _right_format(
+    stage: Declared, parts: Sequence[tuple[DataPart, float, Declared]], found: list[Diagnostic]
+) -> None:
     """TL302 for shapes that were recognised; written formats were checked by a rule."""
     assert stage.method is not None
     for part, _, declared in parts:
         if part.format.recognised and part.format.kind not in stage.method.formats:
             takes = " or ".join(f"`{each}`" for each in stage.method.formats)
-            found.append(error("TL302", "wrong-format", f"`{stage.name}` takes {takes} rows, and `{declared.name}` holds "
-                               f"`{part.format.kind}` rows", stage.span_of(stage.method.data_field),
-                               f"recognised as {part.format.recognised}", others=(Label(declared.span, "declared here"),)))  # fmt: skip
+            found.append(
+                error(
+                    "TL302",
+                    "wrong-format",
+                    f"`{stage.name}` takes {takes} rows, and `{declared.name}` holds "
+                    f"`{part.format.kind}` rows",
+                    stage.span_of(stage.method.data_field),
+                    f"recognised as {part.format.recognised}",
+                    others=(Label(declared.span, "declared here"),),
+                )
+            )

@@ -9,7 +9,9 @@ def mermaid(plan: Plan) -> str:
     """Mermaid text, left to right."""
     lines = ["graph LR"]
     lines += [f'  {_id(step.name)}["{step.name}<br/>{step.method}"]' for step in plan.steps]
-    lines += [f"  {_id(before)} --> {_id(step.name)}" for step in plan.steps for before in step.after]
+    lines += [
+        f"  {_id(before)} --> {_id(step.name)}" for step in plan.steps for before in step.after
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -17,7 +19,9 @@ def dot(plan: Plan) -> str:
     """Graphviz text, left to right."""
     lines = ["digraph plan {", "  rankdir=LR; node [shape=box];"]
     lines += [f'  {_id(step.name)} [label="{step.name}\\n{step.method}"];' for step in plan.steps]
-    lines += [f"  {_id(before)} -> {_id(step.name)};" for step in plan.steps for before in step.after]
+    lines += [
+        f"  {_id(before)} -> {_id(step.name)};" for step in plan.steps for before in step.after
+    ]
     return "\n".join([*lines, "}"]) + "\n"
 
 

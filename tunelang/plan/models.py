@@ -46,20 +46,38 @@ def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base
 
 
 def _hub(place: Choice) -> Base:
-    ref = HubModel(id=place.get("id"), revision=place.get("revision"), trust_code=place.get("trust_code"))
+    ref = HubModel(
+        id=place.get("id"), revision=place.get("revision"), trust_code=place.get("trust_code")
+    )
     config = catalog.config(ref.id)
     return Base(ref, architecture=from_config(config, ref.id) if config else None)
 
 
 def _file(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
     if path.suffix != ".gguf":
-        found.append(error("TL322", "missing-weights", f"`{path.name}` is no GGUF file", span, "not a model",
-                           help="single files are read as GGUF; a model folder is named as a whole"))  # fmt: skip
+        found.append(
+            error(
+                "TL322",
+                "missing-weights",
+                f"`{path.name}` is no GGUF file",
+                span,
+                "not a model",
+                help="single files are read as GGUF; a model folder is named as a whole",
+            )
+        )
         return None
     try:
         config = gguf.config(path)
     except (OSError, ValueError) as problem:
-        found.append(error("TL322", "missing-weights", f"`{path.name}` cannot be read as GGUF: {problem}", span, "not a model"))
+        found.append(
+            error(
+                "TL322",
+                "missing-weights",
+                f"`{path.name}` cannot be read as GGUF: {problem}",
+                span,
+                "not a model",
+            )
+        )
         return None
     source = GgufModel(path=str(path), fingerprint=fingerprint.of_file(path))
     return Base(source=source, architecture=from_config(config, path.stem))
@@ -73,7 +91,9 @@ def _folder(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found.append(error("TL322", "missing-weights", "its config.json cannot be read", span, "damaged"))
+        found.append(
+            error("TL322", "missing-weights", "its config.json cannot be read", span, "damaged")
+        )
         return None
     mark = fingerprint.of_files(folders.files_of(path), path)
     ref = FolderModel(path=str(path.resolve()), fingerprint=mark)
@@ -83,8 +103,16 @@ def _folder(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
 def _scratch(place: Choice, folder: Path, span: Span, found: list[Diagnostic]) -> Base | None:
     texts = [path for pattern in place.get("tokenizer") for path in expand(pattern, folder)]
     if not texts:
-        found.append(error("TL320", "unreadable-row", "no text to train the tokenizer on was found", span, "no such file",
-                           help="paths start at the recipe's folder"))  # fmt: skip
+        found.append(
+            error(
+                "TL320",
+                "unreadable-row",
+                "no text to train the tokenizer on was found",
+                span,
+                "no such file",
+                help="paths start at the recipe's folder",
+            )
+        )
         return None
     numbers = ("hidden", "layers", "heads", "kv_heads", "ffn", "vocabulary", "positions", "seed")
     shape = {name: place.get(name) for name in numbers}
@@ -93,7 +121,12 @@ def _scratch(place: Choice, folder: Path, span: Span, found: list[Diagnostic]) -
         found.append(error("TL206", "out-of-range", problem, span, "no such model"))
         return None
     mark = fingerprint.of_files(texts, texts[0].parent)
-    source = ScratchModel(architecture="llama", tokenizer_text=[str(path) for path in texts], fingerprint=mark, **shape)
+    source = ScratchModel(
+        architecture="llama",
+        tokenizer_text=[str(path) for path in texts],
+        fingerprint=mark,
+        **shape,
+    )
     return Base(source=source, architecture=_llama(shape), precision="fp32")
 
 
@@ -107,7 +140,14 @@ def _impossible(shape: dict[str, int]) -> str:
 
 def _llama(shape: dict[str, int]) -> Architecture:
     return Architecture(
-        name="scratch llama", hidden=shape["hidden"], layers=shape["layers"], heads=shape["heads"],
-        kv_heads=shape["kv_heads"], head_dim=shape["hidden"] // shape["heads"], ffn=shape["ffn"],
-        vocab=shape["vocabulary"], positions=shape["positions"], tied=True,
-    )  # fmt: skip
+        name="scratch llama",
+        hidden=shape["hidden"],
+        layers=shape["layers"],
+        heads=shape["heads"],
+        kv_heads=shape["kv_heads"],
+        head_dim=shape["hidden"] // shape["heads"],
+        ffn=shape["ffn"],
+        vocab=shape["vocabulary"],
+        positions=shape["positions"],
+        tied=True,
+    )

@@ -38,8 +38,14 @@ def batch_of(stage: Declared, found: list[Diagnostic]) -> Batch:
     length: Quantity = stage.get("length")
     size = batch.amount / length.amount
     if not float(size).is_integer():
-        found.append(_lost(stage, "batch", f"{batch} are {number(round(size, 2))} sequences of {length}",
-                           f"the batch is {max(1, int(size))} {noun}"))  # fmt: skip
+        found.append(
+            _lost(
+                stage,
+                "batch",
+                f"{batch} are {number(round(size, 2))} sequences of {length}",
+                f"the batch is {max(1, int(size))} {noun}",
+            )
+        )
     return Batch(size=max(1, int(size)), noun=noun)
 
 
@@ -47,7 +53,9 @@ def _lost(stage: Declared, path: str, message: str, help: str) -> Diagnostic:
     return warning("TL211", "precision-lost", message, stage.span_of(path), "not whole", help=help)
 
 
-def schedule_of(stage: Declared, batch: Batch, extent: Extent, found: list[Diagnostic]) -> Schedule | None:
+def schedule_of(
+    stage: Declared, batch: Batch, extent: Extent, found: list[Diagnostic]
+) -> Schedule | None:
     """The schedule in steps; None after saying why it cannot be counted."""
     steps = _steps(stage, batch, extent, found)
     if steps is None:
@@ -55,9 +63,16 @@ def schedule_of(stage: Declared, batch: Batch, extent: Extent, found: list[Diagn
     chosen: Choice = stage.get("schedule")
     warmup = _part(chosen.get("warmup"), steps)
     if warmup >= steps and warmup > 0:
-        found.append(error("TL603", "warmup-too-long", f"the warmup of `{stage.name}` is {warmup} steps, and it trains {steps}",
-                           stage.span_of("schedule"), "never reaches the peak rate",
-                           help=f"`warmup = {max(1, steps // 20)} steps` is 5%"))  # fmt: skip
+        found.append(
+            error(
+                "TL603",
+                "warmup-too-long",
+                f"the warmup of `{stage.name}` is {warmup} steps, and it trains {steps}",
+                stage.span_of("schedule"),
+                "never reaches the peak rate",
+                help=f"`warmup = {max(1, steps // 20)} steps` is 5%",
+            )
+        )
     floor = chosen.get("floor")
     kind = chosen.name
     assert kind in ("cosine", "linear", "constant")
@@ -83,11 +98,18 @@ def _steps(stage: Declared, batch: Batch, extent: Extent, found: list[Diagnostic
     if train.unit == "steps":
         return _at_least_one(stage, int(train.amount), found)
     if train.unit == "episodes":
-        return _whole(stage, train.amount / batch.size, f"{train} are not whole iterations of {batch.size}", found)
+        return _whole(
+            stage,
+            train.amount / batch.size,
+            f"{train} are not whole iterations of {batch.size}",
+            found,
+        )
     if train.unit == "tokens":
         length: Quantity = stage.get("length")
         share = train.amount / (batch.size * length.amount)
-        return _whole(stage, share, f"{train} are not whole steps of {batch.size} x {length}", found)
+        return _whole(
+            stage, share, f"{train} are not whole steps of {batch.size} x {length}", found
+        )
     rows = _sequences(stage, extent)
     if rows is None:
         found.append(_uncounted(stage, extent))
@@ -98,7 +120,15 @@ def _steps(stage: Declared, batch: Batch, extent: Extent, found: list[Diagnostic
 def _at_least_one(stage: Declared, steps: int, found: list[Diagnostic]) -> int | None:
     if steps >= 1:
         return steps
-    found.append(error("TL206", "out-of-range", f"`{stage.name}` trains for no step", stage.span_of("train"), "at least 1"))
+    found.append(
+        error(
+            "TL206",
+            "out-of-range",
+            f"`{stage.name}` trains for no step",
+            stage.span_of("train"),
+            "at least 1",
+        )
+    )
     return None
 
 
@@ -123,6 +153,12 @@ def _sequences(stage: Declared, extent: Extent) -> int | None:
 def _uncounted(stage: Declared, extent: Extent) -> Diagnostic:
     packed = bool(stage.get("packing")) and extent.rows is not None
     what = "the tokens" if packed else "the rows"
-    return error("TL311", "stream-in-epochs", f"`{stage.name}` trains epochs, and {what} of `{extent.name}` are not known here",
-                 stage.span_of("train"), "how many steps?",
-                 help="write `train` in steps or tokens" + ("" if packed else f", or `rows = ...` in `{extent.name}`"))  # fmt: skip
+    return error(
+        "TL311",
+        "stream-in-epochs",
+        f"`{stage.name}` trains epochs, and {what} of `{extent.name}` are not known here",
+        stage.span_of("train"),
+        "how many steps?",
+        help="write `train` in steps or tokens"
+        + ("" if packed else f", or `rows = ...` in `{extent.name}`"),
+    )

@@ -14,10 +14,15 @@ def show(plan: Plan, done: Collection[str] = ()) -> str:
     rows = [_row(step, step.name in done) for step in plan.steps]
     rows = [COLUMNS, *rows, _totals(plan, done)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    lines = ["  ".join(_align(cell, widths[i], i) for i, cell in enumerate(row)).rstrip() for row in rows]
+    lines = [
+        "  ".join(_align(cell, widths[i], i) for i, cell in enumerate(row)).rstrip() for row in rows
+    ]
     rule = "─" * max(map(len, lines))
     head = f"{plan.recipe}" + (f" with profile {plan.profile}" if plan.profile else "")
-    return "\n".join([head, "", lines[0], rule, *lines[1:-1], rule, lines[-1], "", *_notes(plan)]) + "\n"
+    return (
+        "\n".join([head, "", lines[0], rule, *lines[1:-1], rule, lines[-1], "", *_notes(plan)])
+        + "\n"
+    )
 
 
 def _align(cell: str, width: int, column: int) -> str:
@@ -33,8 +38,12 @@ def _row(step: Step, done: bool) -> tuple[str, ...]:
         f"{step.schedule.steps:,}" if step.schedule else "",
         _batch(step),
         gib(estimate.peak) if estimate and not done else "",
-        f"{span(estimate.seconds_low)}–{span(estimate.seconds_high)}" if estimate and not done else "",
-        f"${estimate.dollars:,.2f}" if estimate and estimate.dollars is not None and not done else "",
+        f"{span(estimate.seconds_low)}–{span(estimate.seconds_high)}"
+        if estimate and not done
+        else "",
+        f"${estimate.dollars:,.2f}"
+        if estimate and estimate.dollars is not None and not done
+        else "",
     )
 
 
@@ -62,23 +71,47 @@ def _totals(plan: Plan, done: Collection[str]) -> tuple[str, ...]:
     peak = max((each.peak for each in ahead), default=0)
     counted = f"{len(plan.steps) - len(done)} to run, {len(done)} reused"
     time = f"{span(low)}–{span(high)}" if ahead else "0 s"
-    return (counted, "", "", "", "", gib(peak) if peak else "", time, f"${sum(dollars):,.2f}" if dollars else "")
+    return (
+        counted,
+        "",
+        "",
+        "",
+        "",
+        gib(peak) if peak else "",
+        time,
+        f"${sum(dollars):,.2f}" if dollars else "",
+    )
 
 
 def _notes(plan: Plan) -> list[str]:
-    notes = [f"where   {text}" for text in dict.fromkeys(_where(step) for step in plan.steps if step.schedule)]
+    notes = [
+        f"where   {text}"
+        for text in dict.fromkeys(_where(step) for step in plan.steps if step.schedule)
+    ]
     shapes = [
         f"data    {part.name}: recognised as {part.format.recognised}"
-        for step in plan.steps if step.data for part in step.data.parts if part.format.recognised
-    ]  # fmt: skip
-    rests = [f"rests on {text}" for text in dict.fromkeys(s.estimate.basis for s in plan.steps if s.estimate)]
-    unknown = [f"{s.name}: no estimate, its model is not in the catalogue" for s in plan.steps if s.schedule and not s.estimate]
+        for step in plan.steps
+        if step.data
+        for part in step.data.parts
+        if part.format.recognised
+    ]
+    rests = [
+        f"rests on {text}"
+        for text in dict.fromkeys(s.estimate.basis for s in plan.steps if s.estimate)
+    ]
+    unknown = [
+        f"{s.name}: no estimate, its model is not in the catalogue"
+        for s in plan.steps
+        if s.schedule and not s.estimate
+    ]
     return [*notes, *dict.fromkeys(shapes), *rests, *unknown]
 
 
 def _where(step: Step) -> str:
     place = step.place
-    device = f"{place.gpus} × {place.gpu}" if place.device == "cuda" else f"CPU, {place.threads} threads"
+    device = (
+        f"{place.gpus} × {place.gpu}" if place.device == "cuda" else f"CPU, {place.threads} threads"
+    )
     extras = [place.sharding] if place.sharding != "none" else []
     extras += ["activation checkpointing"] if place.checkpointing else []
     return ", ".join([f"{step.name}: {device}", step.precision, *extras])

@@ -45,9 +45,15 @@ def _check(item: tree.Check, declared: Declared, reading: Reading) -> Check | No
     if name not in METRICS:
         guess = nearest(name, METRICS)
         reading.say(
-            error("TL101", "unknown-name", f"`{name}` is not a metric", path.span, "not a metric",
-                  help=did_you_mean(guess) or f"metrics are {', '.join(METRICS)}",
-                  fix=replace_text(path.span, guess, safe=False) if guess else None)  # fmt: skip
+            error(
+                "TL101",
+                "unknown-name",
+                f"`{name}` is not a metric",
+                path.span,
+                "not a metric",
+                help=did_you_mean(guess) or f"metrics are {', '.join(METRICS)}",
+                fix=replace_text(path.span, guess, safe=False) if guess else None,
+            )
         )
         return None
     on, arguments = _operand(item.operand, reading)
@@ -67,8 +73,18 @@ def _operand(operand: tree.Path | tree.Call, reading: Reading) -> tuple[Any, dic
         if argument.name is None:
             on = read(argument.value, ON, replace(reading, name=operand.path.text))
         elif argument.name.text in ("versus", "judge"):
-            arguments[argument.name.text] = read(argument.value, MODELS, replace(reading, name=argument.name.text))
+            arguments[argument.name.text] = read(
+                argument.value, MODELS, replace(reading, name=argument.name.text)
+            )
         else:
-            reading.say(error("TL102", "unknown-field", f"a metric has no argument `{argument.name.text}`",
-                              argument.name.span, "unknown", help="it has `versus` and `judge`"))  # fmt: skip
+            reading.say(
+                error(
+                    "TL102",
+                    "unknown-field",
+                    f"a metric has no argument `{argument.name.text}`",
+                    argument.name.span,
+                    "unknown",
+                    help="it has `versus` and `judge`",
+                )
+            )
     return on, arguments

@@ -23,7 +23,18 @@ from tunelang.recipe.schema import (
 )
 
 # `every` stands in profiles only; `defaults` and `budget` have no name of their own.
-KINDS = ("let", "param", "model", "data", "mix", "hardware", "budget", "defaults", "stage", "profile")
+KINDS = (
+    "let",
+    "param",
+    "model",
+    "data",
+    "mix",
+    "hardware",
+    "budget",
+    "defaults",
+    "stage",
+    "profile",
+)
 WITH_FIELDS = ("model", "data", "mix", "hardware", "stage")
 PARAM_TYPES: Mapping[str, Field] = {
     "int": Field(Whole(least=0), "a whole number"),
@@ -43,14 +54,18 @@ def methods() -> dict[str, Method]:
 
 
 def _sources(gives: str) -> Variant:
-    kinds: list[SourceKind] = [kind for each in registry.parts("sources", "SOURCES") for kind in each]
+    kinds: list[SourceKind] = [
+        kind for each in registry.parts("sources", "SOURCES") for kind in each
+    ]
     return Variant({kind.name: kind.fields for kind in kinds if gives in kind.gives})
 
 
 @cache
 def fields(kind: str) -> Mapping[str, Field]:
     """The fields of a kind; those of a stage are its method's."""
-    return {"model": _model, "data": _data, "mix": _mix, "hardware": _hardware, "budget": _budget}[kind]()
+    return {"model": _model, "data": _data, "mix": _mix, "hardware": _hardware, "budget": _budget}[
+        kind
+    ]()
 
 
 LICENCE = Field(Text(), "the licence its owner states", optional=True)
@@ -65,23 +80,31 @@ def _data() -> Mapping[str, Field]:
     (formats,) = registry.parts("sources", "FORMATS")
     return {
         "from": Field(_sources("data"), "where the rows come from"),
-        "format": Field(Variant(formats), "what a row is; recognised where it is left out", optional=True),
+        "format": Field(
+            Variant(formats), "what a row is; recognised where it is left out", optional=True
+        ),
         "licence": LICENCE,
         "hold_out": Field(Either((Ratio(), ROWS)), "rows set aside to measure on", optional=True),
         "limit": Field(ROWS, "use the first rows only", optional=True),
-        "rows": Field(ROWS, "how many rows there are, where they are not on this machine", optional=True),
+        "rows": Field(
+            ROWS, "how many rows there are, where they are not on this machine", optional=True
+        ),
     }
 
 
 def _mix() -> Mapping[str, Field]:
     strategies = {
         "fixed": {},
-        "proportional": {"cap": Field(ROWS, "a source counts as at most this many rows", optional=True)},
+        "proportional": {
+            "cap": Field(ROWS, "a source counts as at most this many rows", optional=True)
+        },
         "temperature": {"temperature": Field(Number(least=1), "shares are taken to the power 1/T")},
     }
     return {
         "strategy": Field(Variant(strategies), "how shares are made", "fixed"),
-        "repeat_at_most": Field(HowLong(("epochs",)), "passes over a source at the most", "4 epochs"),
+        "repeat_at_most": Field(
+            HowLong(("epochs",)), "passes over a source at the most", "4 epochs"
+        ),
     }
 
 

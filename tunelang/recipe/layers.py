@@ -63,7 +63,9 @@ def flatten(items: tuple[Item, ...], origin: str, scope: Scope, found: list[Diag
 
 
 def _misplaced(span: Span, help: str) -> Diagnostic:
-    return error("TL201", "wrong-type", "this is not a field", span, "does not belong here", help=help)
+    return error(
+        "TL201", "wrong-type", "this is not a field", span, "does not belong here", help=help
+    )
 
 
 def _walk(items: tuple[Item, ...], prefix: str) -> Iterator[tuple[str, Item]]:
@@ -79,8 +81,15 @@ def _walk(items: tuple[Item, ...], prefix: str) -> Iterator[tuple[str, Item]]:
 def _add(values: dict[str, Written], path: str, written: Written, found: list[Diagnostic]) -> None:
     if path in values:
         found.append(
-            error("TL106", "duplicate-field", f"`{path}` is set twice", written.span, "again here",
-                  others=(Label(values[path].span, "first here"),), help="keep one of the two")  # fmt: skip
+            error(
+                "TL106",
+                "duplicate-field",
+                f"`{path}` is set twice",
+                written.span,
+                "again here",
+                others=(Label(values[path].span, "first here"),),
+                help="keep one of the two",
+            )
         )
         return
     values[path] = written
@@ -112,7 +121,9 @@ def lift(declaration: Declaration, known: tuple[str, ...], scope: Scope, origin:
         for a in value.arguments
         if a.name and a.name.text in known
     }
-    return Layer({"from": Written(change(value, arguments=kept), value.span, origin, scope), **lifted})
+    return Layer(
+        {"from": Written(change(value, arguments=kept), value.span, origin, scope), **lifted}
+    )
 
 
 def with_argument(value: Value, name: str, written: Written) -> Value:

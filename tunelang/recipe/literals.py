@@ -99,16 +99,25 @@ def _unknown_noun(scalar: Scalar) -> Diagnostic:
     if glued:
         fixed = scalar.token.text + glued
         return error(
-            "TL204", "unknown-unit", f"`{scalar.token.text} {word}` is not a quantity",
-            scalar.span, f"write `{fixed}`", help="units of bytes and time touch their number",
+            "TL204",
+            "unknown-unit",
+            f"`{scalar.token.text} {word}` is not a quantity",
+            scalar.span,
+            f"write `{fixed}`",
+            help="units of bytes and time touch their number",
             fix=replace(scalar.span, fixed, safe=True),
-        )  # fmt: skip
+        )
     guess = nearest(word, [*NOUNS, *_SINGULAR])
     fix = replace(scalar.noun.span, guess, safe=True) if guess else None
     return error(
-        "TL204", "unknown-unit", f"`{word}` is not something TuneLang counts", scalar.noun.span,
-        "unknown unit", help=did_you_mean(guess) or f"it counts {', '.join(NOUNS)}", fix=fix,
-    )  # fmt: skip
+        "TL204",
+        "unknown-unit",
+        f"`{word}` is not something TuneLang counts",
+        scalar.noun.span,
+        "unknown unit",
+        help=did_you_mean(guess) or f"it counts {', '.join(NOUNS)}",
+        fix=fix,
+    )
 
 
 _LOOKS_LIKE = {
@@ -123,9 +132,20 @@ def _spelling(word: str) -> str | None:
     """The unit that a misspelt one can only mean: `gb` is GB, `hours` is h."""
     units = {unit.lower(): unit for unit in (*BYTES, *SECONDS) if unit != "B"}
     long_forms = {
-        "sec": "s", "secs": "s", "second": "s", "seconds": "s", "mins": "min", "minute": "min",
-        "minutes": "min", "hr": "h", "hrs": "h", "hour": "h", "hours": "h", "day": "d", "days": "d",
-    }  # fmt: skip
+        "sec": "s",
+        "secs": "s",
+        "second": "s",
+        "seconds": "s",
+        "mins": "min",
+        "minute": "min",
+        "minutes": "min",
+        "hr": "h",
+        "hrs": "h",
+        "hour": "h",
+        "hours": "h",
+        "day": "d",
+        "days": "d",
+    }
     return long_forms.get(word.lower()) or units.get(word.lower())
 
 
@@ -137,18 +157,39 @@ def _unknown_unit(scalar: Scalar, unit: str) -> Diagnostic:
     message = f"`{unit}` in `{text}` is not a unit"
     if glued:
         fix = replace(scalar.token.span, number + glued, safe=True)
-        return error("TL204", "unknown-unit", message, scalar.token.span, f"write `{number}{glued}`",
-                     help="units are spelt one way", fix=fix)  # fmt: skip
+        return error(
+            "TL204",
+            "unknown-unit",
+            message,
+            scalar.token.span,
+            f"write `{number}{glued}`",
+            help="units are spelt one way",
+            fix=fix,
+        )
     if unit in _LOOKS_LIKE:
         choices, why = _LOOKS_LIKE[unit]
         fix = replace(scalar.token.span, number + choices[0], safe=False)
-        return error("TL204", "unknown-unit", message, scalar.token.span, "which one?",
-                     help=why, fix=fix)  # fmt: skip
+        return error(
+            "TL204", "unknown-unit", message, scalar.token.span, "which one?", help=why, fix=fix
+        )
     noun = nearest(unit, [*NOUNS, *_SINGULAR])
     if noun:
         fix = replace(scalar.token.span, f"{number} {noun}", safe=True)
-        return error("TL204", "unknown-unit", message, scalar.token.span,
-                     f"write `{number} {noun}`", help="nouns stand after a space", fix=fix)  # fmt: skip
+        return error(
+            "TL204",
+            "unknown-unit",
+            message,
+            scalar.token.span,
+            f"write `{number} {noun}`",
+            help="nouns stand after a space",
+            fix=fix,
+        )
     known = "k M B T Ki Mi Gi, GB GiB MB MiB, s min h d, %"
-    return error("TL204", "unknown-unit", message, scalar.token.span, "unknown unit",
-                 help=f"units that touch their number are {known}")  # fmt: skip
+    return error(
+        "TL204",
+        "unknown-unit",
+        message,
+        scalar.token.span,
+        "unknown unit",
+        help=f"units that touch their number are {known}",
+    )

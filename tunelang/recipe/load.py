@@ -46,15 +46,20 @@ def read_source(path: Path, shown: str) -> tuple[Source | None, list[Diagnostic]
 
 def decode(data: bytes, shown: str) -> tuple[Source | None, list[Diagnostic]]:
     if len(data) > LARGEST:
-        return None, [unreadable(shown, f"has {len(data):,} bytes; a recipe has at most {LARGEST:,}")]
+        return None, [
+            unreadable(shown, f"has {len(data):,} bytes; a recipe has at most {LARGEST:,}")
+        ]
     try:
         return Source(shown, data.decode("utf-8")), []
     except UnicodeDecodeError as problem:
         line = data[: problem.start].count(b"\n") + 1
         return None, [
-            unreadable(shown, f"is not UTF-8: line {line} holds the byte {data[problem.start]:#04x}",
-                       "save it as UTF-8")
-        ]  # fmt: skip
+            unreadable(
+                shown,
+                f"is not UTF-8: line {line} holds the byte {data[problem.start]:#04x}",
+                "save it as UTF-8",
+            )
+        ]
 
 
 def _candidates(path: Path) -> str:
@@ -97,22 +102,36 @@ def _follow(item: Import, loading: Loading) -> tuple[Scope | None, list[Diagnost
     place = unquote(item.place.text)
     if place.startswith("hub:"):
         return None, [
-            error("TL110", "unhashed-import", "this version imports local files only", item.place.span,
-                  "a hub import", help="copy the file beside the recipe and import \"./NAME.tune\"")
-        ]  # fmt: skip
+            error(
+                "TL110",
+                "unhashed-import",
+                "this version imports local files only",
+                item.place.span,
+                "a hub import",
+                help='copy the file beside the recipe and import "./NAME.tune"',
+            )
+        ]
     path = loading.path.parent / place
     chain = (*loading.chain, loading.path.resolve())
     if path.resolve() in chain:
         names = " → ".join(p.name for p in (*chain[chain.index(path.resolve()) :], path))
         return None, [
-            error("TL112", "import-cycle", f"these files import each other: {names}",
-                  item.place.span, "closes the circle", help="move what both need into a third file")
-        ]  # fmt: skip
+            error(
+                "TL112",
+                "import-cycle",
+                f"these files import each other: {names}",
+                item.place.span,
+                "closes the circle",
+                help="move what both need into a third file",
+            )
+        ]
     alias = f"{loading.alias}.{item.alias.text}" if loading.alias else item.alias.text
     shown = os.path.normpath(Path(loading.shown).parent / place)
     scope, found = _load(Loading(path, shown, alias, chain))
     if scope is None:
-        return None, [replace(problem, at=Label(item.place.span, "imported here")) for problem in found]
+        return None, [
+            replace(problem, at=Label(item.place.span, "imported here")) for problem in found
+        ]
     return scope, found + _verify(item, scope.file)
 
 
@@ -121,6 +140,12 @@ def _verify(item: Import, file: File) -> list[Diagnostic]:
     if item.hash is None or item.hash.text == (now := f"sha256:{digest(file)}"):
         return []
     return [
-        error("TL111", "hash-mismatch", f"`{file.source.name}` is not the text this hash was taken from",
-              item.hash.span, "expects another text", help=f"after reading what changed, write {now}")
-    ]  # fmt: skip
+        error(
+            "TL111",
+            "hash-mismatch",
+            f"`{file.source.name}` is not the text this hash was taken from",
+            item.hash.span,
+            "expects another text",
+            help=f"after reading what changed, write {now}",
+        )
+    ]

@@ -78,7 +78,9 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     for candidate in candidates:
         other = candidate.lower()
         far = distance(lower, other)
-        extended = len(lower) > 2 and (other.startswith(lower) or lower.startswith(other) and len(other) > 2)
+        extended = len(lower) > 2 and (
+            other.startswith(lower) or (lower.startswith(other) and len(other) > 2)
+        )
         if far <= max(1, min(len(lower), len(other)) // 3) or extended:
             scored.append((far, candidate))
     return min(scored)[1] if scored else None
@@ -99,9 +101,14 @@ def duplicate_names(scope: Scope) -> list[Diagnostic]:
             continue
         found.append(
             error(
-                "TL105", "duplicate-name", f"`{name}` is declared twice", span, "again here",
-                others=(Label(first[name], "first here"),), help="rename one of the two",
-            )  # fmt: skip
+                "TL105",
+                "duplicate-name",
+                f"`{name}` is declared twice",
+                span,
+                "again here",
+                others=(Label(first[name], "first here"),),
+                help="rename one of the two",
+            )
         )
     return found
 

@@ -68,12 +68,27 @@ def _profiles(name: str, scope: Scope, found: list[Diagnostic]) -> list[Declarat
             at = chain[-1].extends.span if chain and chain[-1].extends else None
             guess = did_you_mean(nearest(name, known))
             listed = f"there is {', '.join(known)}" if known else "this recipe has no profiles"
-            found.append(error("TL101", "unknown-name", f"no profile named `{name}` is declared", at,
-                               "not declared", help=guess or listed))  # fmt: skip
+            found.append(
+                error(
+                    "TL101",
+                    "unknown-name",
+                    f"no profile named `{name}` is declared",
+                    at,
+                    "not declared",
+                    help=guess or listed,
+                )
+            )
             break
         if known[name] in chain:
-            found.append(error("TL107", "reference-cycle", f"profile `{name}` extends itself",
-                               known[name].name.span, "goes round in a circle"))  # fmt: skip
+            found.append(
+                error(
+                    "TL107",
+                    "reference-cycle",
+                    f"profile `{name}` extends itself",
+                    known[name].name.span,
+                    "goes round in a circle",
+                )
+            )
             break
         chain.append(known[name])
         parent = known[name].extends
@@ -81,7 +96,9 @@ def _profiles(name: str, scope: Scope, found: list[Diagnostic]) -> list[Declarat
     return chain
 
 
-def _item(item: Item, origin: str, scope: Scope, overrides: Overrides, found: list[Diagnostic]) -> None:
+def _item(
+    item: Item, origin: str, scope: Scope, overrides: Overrides, found: list[Diagnostic]
+) -> None:
     if isinstance(item, Assignment):
         written = Written(item.value, item.path.span, origin, scope)
         _assignment(item.path.text, written, scope, overrides, found)
@@ -95,18 +112,35 @@ def _item(item: Item, origin: str, scope: Scope, overrides: Overrides, found: li
     elif isinstance(item, Declaration) and item.kind.text == "every":
         _every(item, origin, scope, overrides, found)
     elif not isinstance(item, Broken):
-        found.append(error("TL201", "wrong-type", "a profile holds paths, blocks and `every KIND { ... }`",
-                           item.span, "does not belong here"))  # fmt: skip
+        found.append(
+            error(
+                "TL201",
+                "wrong-type",
+                "a profile holds paths, blocks and `every KIND { ... }`",
+                item.span,
+                "does not belong here",
+            )
+        )
 
 
-def _every(item: Declaration, origin: str, scope: Scope, overrides: Overrides, found: list[Diagnostic]) -> None:
+def _every(
+    item: Declaration, origin: str, scope: Scope, overrides: Overrides, found: list[Diagnostic]
+) -> None:
     kind = item.name.text
     known = (*WITH_FIELDS, "gate")
     if kind not in known:
         guess = nearest(kind, known)
-        found.append(error("TL103", "unknown-kind", f"there is no kind `{kind}`", item.name.span, "not a kind",
-                           help=did_you_mean(guess) or f"kinds are {', '.join(known)}",
-                           fix=replace(item.name.span, guess, safe=False) if guess else None))  # fmt: skip
+        found.append(
+            error(
+                "TL103",
+                "unknown-kind",
+                f"there is no kind `{kind}`",
+                item.name.span,
+                "not a kind",
+                help=did_you_mean(guess) or f"kinds are {', '.join(known)}",
+                fix=replace(item.name.span, guess, safe=False) if guess else None,
+            )
+        )
         return
     layer = flatten(item.items or (), f"{origin}, every {kind}", scope, found)
     prefix = "gate." if kind == "gate" else ""
@@ -114,10 +148,14 @@ def _every(item: Declaration, origin: str, scope: Scope, overrides: Overrides, f
         prefix + path: Written(w.value, w.span, w.origin, w.scope, optional_here=True)
         for path, w in layer.values.items()
     }
-    overrides.every.setdefault("stage" if kind == "gate" else kind, []).append(Layer(soft, layer.checks))
+    overrides.every.setdefault("stage" if kind == "gate" else kind, []).append(
+        Layer(soft, layer.checks)
+    )
 
 
-def _assignment(path: str, written: Written, scope: Scope, overrides: Overrides, found: list[Diagnostic]) -> None:
+def _assignment(
+    path: str, written: Written, scope: Scope, overrides: Overrides, found: list[Diagnostic]
+) -> None:
     target = scope.look_up(path)
     if target is None:
         found.append(_nothing(written.span, path, scope))
@@ -129,8 +167,12 @@ def _assignment(path: str, written: Written, scope: Scope, overrides: Overrides,
     elif rest:
         overrides.named.setdefault(name, []).append(Layer({rest: written}))
     else:
-        whole = Declaration(declaration.kind, declaration.name, None, None, None, written.value, written.span)
-        layer = lift(whole, ("format", "licence", "hold_out", "limit", "rows"), scope, written.origin)
+        whole = Declaration(
+            declaration.kind, declaration.name, None, None, None, written.value, written.span
+        )
+        layer = lift(
+            whole, ("format", "licence", "hold_out", "limit", "rows"), scope, written.origin
+        )
         overrides.named.setdefault(name, []).append(layer)
 
 
@@ -139,30 +181,50 @@ def _nothing(span: Span, path: str, scope: Scope) -> Diagnostic:
     first, _, rest = path.partition(".")
     guess = nearest(first, names)
     fixed = f"{guess}.{rest}" if guess and rest else guess
-    return error("TL116", "override-of-nothing", f"`{path}` matches nothing in this recipe", span, "overrides nothing",
-                 help=did_you_mean(fixed) or f"it declares {', '.join(names)}",
-                 fix=replace(span, fixed, safe=False) if fixed else None)  # fmt: skip
+    return error(
+        "TL116",
+        "override-of-nothing",
+        f"`{path}` matches nothing in this recipe",
+        span,
+        "overrides nothing",
+        help=did_you_mean(fixed) or f"it declares {', '.join(names)}",
+        fix=replace(span, fixed, safe=False) if fixed else None,
+    )
 
 
 def _set(path: str, text: str, scope: Scope, overrides: Overrides, found: list[Diagnostic]) -> None:
     value = parse_value(text, f"--set {path}")
     if value is None:
-        found.append(error("TL201", "wrong-type", f"`--set {path}={text}` is not a value", None,
-                           help="write it as a recipe would: --set chat.lr=1e-4"))  # fmt: skip
+        found.append(
+            error(
+                "TL201",
+                "wrong-type",
+                f"`--set {path}={text}` is not a value",
+                None,
+                help="write it as a recipe would: --set chat.lr=1e-4",
+            )
+        )
         return
     _assignment(path, Written(value, value.span, "--set", scope), scope, overrides, found)
 
 
-def _param(name: str, text: str, scope: Scope, overrides: Overrides, found: list[Diagnostic]) -> None:
+def _param(
+    name: str, text: str, scope: Scope, overrides: Overrides, found: list[Diagnostic]
+) -> None:
     params = [key for key, d in scope.visible() if d.kind.text == "param"]
     if name not in params:
         listed = f"it has {', '.join(params)}" if params else "it declares none"
-        found.append(error("TL116", "override-of-nothing", f"this recipe has no param `{name}`", None,
-                           help=did_you_mean(nearest(name, params)) or listed))  # fmt: skip
+        found.append(
+            error(
+                "TL116",
+                "override-of-nothing",
+                f"this recipe has no param `{name}`",
+                None,
+                help=did_you_mean(nearest(name, params)) or listed,
+            )
+        )
         return
     value = parse_value(text, f"--param {name}") or parse_value(f'"{text}"', f"--param {name}")
     target = scope.look_up(name)
     assert value is not None and target is not None
     overrides.values[target[1].full(target[0].name.text)] = value
-
-

@@ -12,8 +12,16 @@ from tunelang.recipe.literals import Literal
 from tunelang.syntax.tree import Scalar
 from tunelang.units import Quantity, number
 
-WORDS = {"seconds": "time", "bytes": "bytes", "dollars": "money", "dollars/h": "a price per hour",
-         "ratio": "a ratio", "text": "text", "flag": "a boolean", "number": "a number"}  # fmt: skip
+WORDS = {
+    "seconds": "time",
+    "bytes": "bytes",
+    "dollars": "money",
+    "dollars/h": "a price per hour",
+    "ratio": "a ratio",
+    "text": "text",
+    "flag": "a boolean",
+    "number": "a number",
+}
 EXAMPLES = {"bytes": "80GB", "seconds": "6h", "dollars": "$20", "dollars/h": "$2.49/h"}
 
 
@@ -59,14 +67,35 @@ def _wrong(literal: Literal, expected: schema.Type, scalar: Scalar, name: str) -
     """TL207, TL201 or TL202: a literal of another kind than the field's."""
     wants = describe(expected)
     inner = scalar.span.text[1:-1]
-    if literal.dimension == "text" and re.fullmatch(r"-?[0-9][0-9_.]*([eE][+-]?[0-9]+)?[ %A-Za-z]*", inner):
-        return error("TL207", "number-in-string", f"`{name}` is a number, and {scalar.span.text} is text",
-                     scalar.span, "text", help="leave the quotes out", fix=replace(scalar.span, inner, safe=True))  # fmt: skip
-    if literal.dimension in ("text", "flag", "number") or isinstance(expected, schema.Text | schema.Flag):
-        return error("TL201", "wrong-type", f"`{name}` takes {wants}, not {_kind(literal)}",
-                     scalar.span, f"expected {wants}")  # fmt: skip
-    return error("TL202", "wrong-dimension", f"`{name}` takes {wants}, and `{scalar.span.text}` is {_kind(literal)}",
-                 scalar.span, f"expected {wants}")  # fmt: skip
+    if literal.dimension == "text" and re.fullmatch(
+        r"-?[0-9][0-9_.]*([eE][+-]?[0-9]+)?[ %A-Za-z]*", inner
+    ):
+        return error(
+            "TL207",
+            "number-in-string",
+            f"`{name}` is a number, and {scalar.span.text} is text",
+            scalar.span,
+            "text",
+            help="leave the quotes out",
+            fix=replace(scalar.span, inner, safe=True),
+        )
+    if literal.dimension in ("text", "flag", "number") or isinstance(
+        expected, schema.Text | schema.Flag
+    ):
+        return error(
+            "TL201",
+            "wrong-type",
+            f"`{name}` takes {wants}, not {_kind(literal)}",
+            scalar.span,
+            f"expected {wants}",
+        )
+    return error(
+        "TL202",
+        "wrong-dimension",
+        f"`{name}` takes {wants}, and `{scalar.span.text}` is {_kind(literal)}",
+        scalar.span,
+        f"expected {wants}",
+    )
 
 
 def _kind(literal: Literal) -> str:
@@ -74,7 +103,9 @@ def _kind(literal: Literal) -> str:
 
 
 def _out_of_range(scalar: Scalar, name: str, bounds: str, fix: Fix | None = None) -> Diagnostic:
-    return error("TL206", "out-of-range", f"`{name}` must be {bounds}", scalar.span, "out of range", fix=fix)
+    return error(
+        "TL206", "out-of-range", f"`{name}` must be {bounds}", scalar.span, "out of range", fix=fix
+    )
 
 
 def _whole(literal: Literal, expected: schema.Whole, scalar: Scalar, name: str) -> Result:
@@ -82,8 +113,13 @@ def _whole(literal: Literal, expected: schema.Whole, scalar: Scalar, name: str) 
         return _wrong(literal, expected, scalar, name)
     value = literal.value
     if float(value) != int(value):
-        return error("TL209", "fraction-where-whole", f"`{name}` must be whole, and `{scalar.span.text}` is not",
-                     scalar.span, "not a whole number")  # fmt: skip
+        return error(
+            "TL209",
+            "fraction-where-whole",
+            f"`{name}` must be whole, and `{scalar.span.text}` is not",
+            scalar.span,
+            "not a whole number",
+        )
     if value < expected.least or (expected.most is not None and value > expected.most):
         most = f" and at most {expected.most:,}" if expected.most is not None else ""
         return _out_of_range(scalar, name, f"at least {expected.least:,}{most}")
@@ -115,7 +151,9 @@ def _ratio(literal: Literal, expected: schema.Ratio, scalar: Scalar, name: str) 
     value = float(literal.value)
     if literal.is_number and value > 1:
         text = number(value)
-        return _out_of_range(scalar, name, "between 0% and 100%", replace(scalar.span, f"{text}%", safe=False))
+        return _out_of_range(
+            scalar, name, "between 0% and 100%", replace(scalar.span, f"{text}%", safe=False)
+        )
     if not 0 <= value <= 1:
         return _out_of_range(scalar, name, "between 0% and 100%")
     return value
@@ -135,20 +173,34 @@ def _counted(literal: Literal, scalar: Scalar, name: str) -> Result:
     if amount < 0:
         return _out_of_range(scalar, name, "0 or more")
     if literal.dimension != "epochs" and not amount.is_integer():
-        return error("TL209", "fraction-where-whole", f"`{scalar.span.text}` is not a whole number of {literal.dimension}",
-                     scalar.span, "not whole")  # fmt: skip
+        return error(
+            "TL209",
+            "fraction-where-whole",
+            f"`{scalar.span.text}` is not a whole number of {literal.dimension}",
+            scalar.span,
+            "not whole",
+        )
     return Quantity(int(amount) if amount.is_integer() else amount, literal.dimension)
 
 
-def _missing_unit(literal: Literal, units: tuple[str, ...], scalar: Scalar, name: str) -> Diagnostic:
+def _missing_unit(
+    literal: Literal, units: tuple[str, ...], scalar: Scalar, name: str
+) -> Diagnostic:
     """TL203, never guessed."""
     words = _or([WORDS.get(unit, unit) for unit in units])
     nouns = [unit for unit in units if unit not in WORDS]
     noun = nouns[0] if nouns else units[0]
     amount = scalar.span.text
     fixed = f"{amount} {noun[:-1] if amount == '1' else noun}"
-    return error("TL203", "missing-unit", f"`{name} = {amount}` does not say {amount} of what", scalar.span,
-                 f"{words}?", help=f"write `{fixed}`, for one", fix=replace(scalar.span, fixed, safe=False))  # fmt: skip
+    return error(
+        "TL203",
+        "missing-unit",
+        f"`{name} = {amount}` does not say {amount} of what",
+        scalar.span,
+        f"{words}?",
+        help=f"write `{fixed}`, for one",
+        fix=replace(scalar.span, fixed, safe=False),
+    )
 
 
 def _how_long(literal: Literal, expected: schema.HowLong, scalar: Scalar, name: str) -> Result:
@@ -159,14 +211,24 @@ def _how_long(literal: Literal, expected: schema.HowLong, scalar: Scalar, name: 
     if literal.dimension == "ratio":
         value = _ratio(literal, schema.Ratio(), scalar, name)
         return value if isinstance(value, Diagnostic) else Quantity(value, "ratio")
-    return _counted(literal, scalar, name) if literal.dimension != "seconds" else _measured(literal, scalar, name)
+    return (
+        _counted(literal, scalar, name)
+        if literal.dimension != "seconds"
+        else _measured(literal, scalar, name)
+    )
 
 
 def _measure(literal: Literal, expected: schema.Measure, scalar: Scalar, name: str) -> Result:
     if literal.is_number:
         example = EXAMPLES[expected.unit]
-        return error("TL203", "missing-unit", f"`{name} = {scalar.span.text}` does not say of what", scalar.span,
-                     f"{WORDS[expected.unit]}?", help=f"write it like `{example}`")  # fmt: skip
+        return error(
+            "TL203",
+            "missing-unit",
+            f"`{name} = {scalar.span.text}` does not say of what",
+            scalar.span,
+            f"{WORDS[expected.unit]}?",
+            help=f"write it like `{example}`",
+        )
     if literal.dimension != expected.unit:
         return _wrong(literal, expected, scalar, name)
     return _measured(literal, scalar, name)
@@ -196,4 +258,3 @@ QUANTITIES: dict[type, Callable[[Literal, Any, Scalar, str], Result]] = {
     schema.Text: _text,
     schema.Flag: _flag,
 }
-

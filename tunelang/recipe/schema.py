@@ -116,9 +116,22 @@ class Either:
 
 
 Type = (
-    Whole | Number | Ratio | Count | HowLong | Measure | Text | Flag | Symbol | Variant | ListOf
-    | Rows | Reference | Group | Either
-)  # fmt: skip
+    Whole
+    | Number
+    | Ratio
+    | Count
+    | HowLong
+    | Measure
+    | Text
+    | Flag
+    | Symbol
+    | Variant
+    | ListOf
+    | Rows
+    | Reference
+    | Group
+    | Either
+)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,9 @@ def literal(value: Any) -> str:
         case Ref():
             return value.name.replace(".", "_") + (".hold_out" if value.hold_out else "")
         case Choice():
-            inner = ", ".join(f"{key} = {literal(given.value)}" for key, given in value.values.items())
+            inner = ", ".join(
+                f"{key} = {literal(given.value)}" for key, given in value.values.items()
+            )
             return f"{value.name}({inner})" if inner else value.name
         case Quantity():
             return str(value)
@@ -89,5 +91,7 @@ def _row(item: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    escaped = (
+        text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    )
     return f'"{escaped}"'

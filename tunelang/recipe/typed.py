@@ -57,7 +57,10 @@ def _read(path: str, written: Written, expected: schema.Field, reading: Reading)
 
 
 def _folded(
-    values: Mapping[str, Written], known: Mapping[str, schema.Field], owner: Owner, found: list[Diagnostic]
+    values: Mapping[str, Written],
+    known: Mapping[str, schema.Field],
+    owner: Owner,
+    found: list[Diagnostic],
 ) -> dict[str, Written]:
     """Paths into a variant (`weights.rank`) become arguments of its value; unknown ones are TL102."""
     folded: dict[str, Written] = {}
@@ -82,11 +85,18 @@ def _default_tree(each: schema.Field) -> Value | None:
     return parse_value(each.default) if each.default else None
 
 
-def _unknown(path: str, written: Written, owner: Owner, known: Mapping[str, schema.Field]) -> Diagnostic:
+def _unknown(
+    path: str, written: Written, owner: Owner, known: Mapping[str, schema.Field]
+) -> Diagnostic:
     groups = [name for name, each in owner.fields.items() if isinstance(each.type, schema.Group)]
     if path in groups:
-        return error("TL201", "wrong-type", f"`{path}` is a block of fields, not a value", written.span,
-                     f"write `{path} {{ ... }}`")  # fmt: skip
+        return error(
+            "TL201",
+            "wrong-type",
+            f"`{path}` is a block of fields, not a value",
+            written.span,
+            f"write `{path} {{ ... }}`",
+        )
     head, _, last = path.rpartition(".")
     if head in groups:
         inner = owner.fields[head].type
@@ -97,12 +107,22 @@ def _unknown(path: str, written: Written, owner: Owner, known: Mapping[str, sche
 
 
 def _missing(
-    known: Mapping[str, schema.Field], values: Mapping[str, Given], bad: set[str],
+    known: Mapping[str, schema.Field],
+    values: Mapping[str, Given],
+    bad: set[str],
     where: tuple[Owner, list[Diagnostic]],
-) -> None:  # fmt: skip
+) -> None:
     owner, found = where
     for path, each in known.items():
         if path in values or path in bad or each.optional:
             continue
-        found.append(error("TL501", "missing-input", f"{owner.text} needs `{path}`", owner.span, f"has no `{path}`",
-                           help=f"`{path}` is {each.doc}"))  # fmt: skip
+        found.append(
+            error(
+                "TL501",
+                "missing-input",
+                f"{owner.text} needs `{path}`",
+                owner.span,
+                f"has no `{path}`",
+                help=f"`{path}` is {each.doc}",
+            )
+        )

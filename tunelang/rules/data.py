@@ -35,10 +35,14 @@ def wrong_format(resolved: Resolved) -> Iterator[Diagnostic]:
             form = part.get("format")
             if method and isinstance(form, Choice) and form.name not in method.formats:
                 takes = " or ".join(f"`{each}`" for each in method.formats)
-                yield error("TL302", "wrong-format",
-                            f"`{stage.name}` takes {takes} rows, and `{part.name}` holds `{form.name}` rows",
-                            stage.span_of(method.data_field), f"holds `{form.name}` rows",
-                            others=(Label(part.span_of("format"), "said here"),))  # fmt: skip
+                yield error(
+                    "TL302",
+                    "wrong-format",
+                    f"`{stage.name}` takes {takes} rows, and `{part.name}` holds `{form.name}` rows",
+                    stage.span_of(method.data_field),
+                    f"holds `{form.name}` rows",
+                    others=(Label(part.span_of("format"), "said here"),),
+                )
 
 
 def mix_not_whole(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -46,29 +50,55 @@ def mix_not_whole(resolved: Resolved) -> Iterator[Diagnostic]:
     for mix in _recipe(resolved).of_kind("mix").values():
         total = sum(share.value for _, share in mix.parts)
         if mix.parts and abs(total - 1) > 1e-6:
-            yield error("TL303", "mix-not-whole", f"the shares of `{mix.name}` add to {number(round(total * 100, 4))}%",
-                        mix.span, "not 100%", help=_repair(mix, total))  # fmt: skip
+            yield error(
+                "TL303",
+                "mix-not-whole",
+                f"the shares of `{mix.name}` add to {number(round(total * 100, 4))}%",
+                mix.span,
+                "not 100%",
+                help=_repair(mix, total),
+            )
         if not mix.parts:
-            yield error("TL303", "mix-not-whole", f"`{mix.name}` has no parts", mix.span, "empty",
-                        help="name data sets and their shares: `pubmed = 90%`")  # fmt: skip
+            yield error(
+                "TL303",
+                "mix-not-whole",
+                f"`{mix.name}` has no parts",
+                mix.span,
+                "empty",
+                help="name data sets and their shares: `pubmed = 90%`",
+            )
 
 
 def _repair(mix: Declared, total: float) -> str:
     ref, share = mix.parts[-1]
     rest = share.value + 1 - total
-    return f"`{ref.name} = {number(round(rest * 100, 4))}%` would make it 100%" if rest > 0 else "lower the shares"
+    return (
+        f"`{ref.name} = {number(round(rest * 100, 4))}%` would make it 100%"
+        if rest > 0
+        else "lower the shares"
+    )
 
 
 def mixed_formats(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL304: one mix, two formats. Conversations and instructions go together, both are chats."""
     recipe = _recipe(resolved)
     for mix in recipe.of_kind("mix").values():
-        forms = {part.name: part.get("format").name for part in parts_of(recipe, mix.name) if part.get("format")}
+        forms = {
+            part.name: part.get("format").name
+            for part in parts_of(recipe, mix.name)
+            if part.get("format")
+        }
         kinds = {"chat" if form == "instruct" else form for form in forms.values()}
         if len(kinds) > 1:
             listed = ", ".join(f"`{name}` holds `{form}`" for name, form in forms.items())
-            yield error("TL304", "mixed-formats", f"`{mix.name}` mixes formats: {listed}", mix.span, "two formats",
-                        help="mix rows of one format, in one stage each")  # fmt: skip
+            yield error(
+                "TL304",
+                "mixed-formats",
+                f"`{mix.name}` mixes formats: {listed}",
+                mix.span,
+                "two formats",
+                help="mix rows of one format, in one stage each",
+            )
 
 
 def no_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -79,8 +109,14 @@ def no_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
         parts = parts_of(recipe, ref.name) if ref else []
         if parts and not any(part.get("hold_out") for part in parts):
             names = " or ".join(f"`{part.name}`" for part in parts)
-            yield warning("TL307", "no-held-out", f"`{stage.name}` has no held-out rows to measure on", stage.span,
-                          "cannot be measured", help=f"write `hold_out = 5%` in {names}")  # fmt: skip
+            yield warning(
+                "TL307",
+                "no-held-out",
+                f"`{stage.name}` has no held-out rows to measure on",
+                stage.span,
+                "cannot be measured",
+                help=f"write `hold_out = 5%` in {names}",
+            )
 
 
 def gate_without_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -91,10 +127,15 @@ def gate_without_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
             data = recipe.declared.get(check.on.name) if check.on else None
             if check.on and data and not (check.on.hold_out and data.get("hold_out")):
                 missing = "has no `hold_out`" if check.on.hold_out else "names all its rows"
-                yield error("TL521", "gate-on-training-data", f"`{check.text}` {missing}", check.span,
-                            "would measure trained rows",
-                            others=(Label(data.span, "declared here"),),
-                            help=f"write `hold_out = 5%` in `{data.name}` and measure `{data.name}.hold_out`")  # fmt: skip
+                yield error(
+                    "TL521",
+                    "gate-on-training-data",
+                    f"`{check.text}` {missing}",
+                    check.span,
+                    "would measure trained rows",
+                    others=(Label(data.span, "declared here"),),
+                    help=f"write `hold_out = 5%` in `{data.name}` and measure `{data.name}.hold_out`",
+                )
 
 
 RULES = (wrong_format, mix_not_whole, mixed_formats, no_held_out, gate_without_held_out)

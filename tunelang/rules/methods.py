@@ -28,12 +28,14 @@ def tokenizers_differ(resolved: Resolved) -> Iterator[Diagnostic]:
             root = graph.root_of(recipe, ref.name) if ref else None
             if start and root and root != start:
                 yield error(
-                    "TL409", "tokenizers-differ",
+                    "TL409",
+                    "tokenizers-differ",
                     f"the {path} of `{stage.name}` comes from `{root}`, its policy from `{start}`",
-                    stage.span_of(path), f"reads the tokens of `{root}`",
+                    stage.span_of(path),
+                    f"reads the tokens of `{root}`",
                     others=(Label(recipe.declared[start].span, "the policy's model"),),
                     help=f"train the {path} on a stage that starts from `{start}`",
-                )  # fmt: skip
+                )
 
 
 def quantised_full_tuning(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -43,11 +45,15 @@ def quantised_full_tuning(resolved: Resolved) -> Iterator[Diagnostic]:
         if start is None or start.kind != "stage" or _kind(stage) == "qlora":
             continue
         if _quantised(recipe, start) and _kind(stage) == "full":
-            yield error("TL412", "quantised-full-tuning",
-                        f"`{stage.name}` tunes every weight, and `{start.name}` was trained over 4-bit weights",
-                        stage.span_of("weights"), "cannot train 4-bit weights",
-                        others=(Label(start.span_of("weights"), "4-bit here"),),
-                        help="use `qlora` or `lora` here, or train `" + start.name + "` with `lora`")  # fmt: skip
+            yield error(
+                "TL412",
+                "quantised-full-tuning",
+                f"`{stage.name}` tunes every weight, and `{start.name}` was trained over 4-bit weights",
+                stage.span_of("weights"),
+                "cannot train 4-bit weights",
+                others=(Label(start.span_of("weights"), "4-bit here"),),
+                help="use `qlora` or `lora` here, or train `" + start.name + "` with `lora`",
+            )
 
 
 def _kind(stage: Declared) -> str:
@@ -59,7 +65,9 @@ def _quantised(recipe: Recipe, stage: Declared) -> bool:
     if _kind(stage) == "qlora":
         return True
     start = recipe.declared.get(graph.start_of(stage) or "")
-    return bool(start and start.kind == "stage" and _kind(stage) != "full" and _quantised(recipe, start))
+    return bool(
+        start and start.kind == "stage" and _kind(stage) != "full" and _quantised(recipe, start)
+    )
 
 
 def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -69,10 +77,14 @@ def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
         judge = recipe.declared.get(reward.name) if reward else None
         start = graph.start_of(judge) if judge and judge.method else None
         if policy and start and start != policy.name:
-            yield warning("TL502", "reward-before-sft",
-                          f"`{reward.name}` was trained from `{start}`, and `{stage.name}` starts from `{policy.name}`",
-                          stage.span_of("reward"), f"knows `{start}` only",
-                          help=f"a judge of what `{policy.name}` writes had best start from `{policy.name}`")  # fmt: skip
+            yield warning(
+                "TL502",
+                "reward-before-sft",
+                f"`{reward.name}` was trained from `{start}`, and `{stage.name}` starts from `{policy.name}`",
+                stage.span_of("reward"),
+                f"knows `{start}` only",
+                help=f"a judge of what `{policy.name}` writes had best start from `{policy.name}`",
+            )
 
 
 def win_rate_versus(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -87,10 +99,14 @@ def win_rate_versus(resolved: Resolved) -> Iterator[Diagnostic]:
                 judge and reward and judge.name != reward.name
             )
             if other or (check.arguments and stage.method and stage.method.name != "ppo"):
-                yield error("TL714", "backend-cannot",
-                            f"`{check.text}` is not something this version can measure in `{stage.name}`", check.span,
-                            "cannot be measured here",
-                            help="`versus` must be the reference of a ppo stage, `judge` its reward")  # fmt: skip
+                yield error(
+                    "TL714",
+                    "backend-cannot",
+                    f"`{check.text}` is not something this version can measure in `{stage.name}`",
+                    check.span,
+                    "cannot be measured here",
+                    help="`versus` must be the reference of a ppo stage, `judge` its reward",
+                )
 
 
 def metric_of_method(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -102,15 +118,25 @@ def metric_of_method(resolved: Resolved) -> Iterator[Diagnostic]:
             known = _measurable(stage.method.metrics, product, on=check.on is not None)
             if check.metric not in known:
                 where = f"on `{check.on.name}`" if check.on else f"by `{stage.method.name}`"
-                yield error("TL714", "backend-cannot", f"`{check.metric}` is not measured {where}", check.span,
-                            "not measured", help=f"measured are {', '.join(known)}")  # fmt: skip
+                yield error(
+                    "TL714",
+                    "backend-cannot",
+                    f"`{check.metric}` is not measured {where}",
+                    check.span,
+                    "not measured",
+                    help=f"measured are {', '.join(known)}",
+                )
 
 
 def _measurable(own: tuple[str, ...], product: str, *, on: bool) -> tuple[str, ...]:
     """What can be measured on other rows depends on what the stage makes."""
     if not on:
         return own
-    return ("accuracy", "loss", "margin") if product == "reward" else ("loss", "perplexity", "token_accuracy")
+    return (
+        ("accuracy", "loss", "margin")
+        if product == "reward"
+        else ("loss", "perplexity", "token_accuracy")
+    )
 
 
 RULES = (

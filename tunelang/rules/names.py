@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, Severity, error, has_errors, replace, warning
+from tunelang.diagnostic import (
+    Diagnostic,
+    Edit,
+    Fix,
+    Label,
+    Severity,
+    error,
+    has_errors,
+    replace,
+    warning,
+)
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared, Recipe
 from tunelang.recipe.names import did_you_mean, nearest
@@ -38,16 +48,23 @@ def _wrong_stage(
     path, span = where
     recipe, wanted = context
     assert made.method is not None
-    fits = [n for n, s in recipe.stages.items() if s.method and s.method.product in wanted.products and s is not stage]
+    fits = [
+        n
+        for n, s in recipe.stages.items()
+        if s.method and s.method.product in wanted.products and s is not stage
+    ]
     needs = " or ".join(PRODUCTS[product] for product in wanted.products)
     guess = nearest(made.name, fits) or (fits[0] if len(fits) == 1 else None)
     return error(
-        "TL115", "wrong-stage-kind",
+        "TL115",
+        "wrong-stage-kind",
         f"`{stage.name}.{path}` needs {needs}, and `{made.name}` makes {PRODUCTS[made.method.product]}",
-        span, f"must make {needs}",
+        span,
+        f"must make {needs}",
         others=(Label(made.span, f"trained by {made.method.name.replace('_', ' ')} here"),),
-        help=did_you_mean(guess), fix=replace(span, guess, safe=False) if guess else None,
-    )  # fmt: skip
+        help=did_you_mean(guess),
+        fix=replace(span, guess, safe=False) if guess else None,
+    )
 
 
 def reference_cycle(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -58,8 +75,14 @@ def reference_cycle(resolved: Resolved) -> Iterator[Diagnostic]:
         return
     stages = [resolved.recipe.declared[name] for name in names[:-1]]
     others = tuple(Label(stage.span, "on the way round") for stage in stages[1:])
-    yield error("TL107", "reference-cycle", f"stage `{names[0]}` would need itself: {' → '.join(names)}",
-                stages[0].span, "needs itself", others=others)  # fmt: skip
+    yield error(
+        "TL107",
+        "reference-cycle",
+        f"stage `{names[0]}` would need itself: {' → '.join(names)}",
+        stages[0].span,
+        "needs itself",
+        others=others,
+    )
 
 
 def unused_declaration(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -68,7 +91,9 @@ def unused_declaration(resolved: Resolved) -> Iterator[Diagnostic]:
     assert recipe is not None and scope is not None
     if not recipe.stages or has_errors(resolved.found):
         return  # a file of parts to import, or one whose references are not settled
-    reached = {name for stage in recipe.stages for name in graph.reachable(recipe, stage)} | resolved.used
+    reached = {
+        name for stage in recipe.stages for name in graph.reachable(recipe, stage)
+    } | resolved.used
     parents = {d.extends.text for d in scope.file.declarations() if d.extends}
     for name, declaration in scope.names.items():
         kind = declaration.kind.text
@@ -77,8 +102,15 @@ def unused_declaration(resolved: Resolved) -> Iterator[Diagnostic]:
         if kind not in ("let", "param") and name not in recipe.declared:
             continue
         fix = Fix(f"delete `{name}`", (Edit(declaration.span, ""),), safe=False)
-        yield warning("TL108", "unused-declaration", f"{kind} `{name}` is never used", declaration.name.span,
-                      "unused", help="delete it, or name it in a stage", fix=fix)  # fmt: skip
+        yield warning(
+            "TL108",
+            "unused-declaration",
+            f"{kind} `{name}` is never used",
+            declaration.name.span,
+            "unused",
+            help="delete it, or name it in a stage",
+            fix=fix,
+        )
 
 
 def unused_import(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -89,7 +121,14 @@ def unused_import(resolved: Resolved) -> Iterator[Diagnostic]:
         uses = [t for t in scope.file.tokens if t.text == alias and t.span != item.alias.span]
         if not uses:
             fix = Fix("delete the import", (Edit(item.span, ""),), safe=True)
-            yield warning("TL109", "unused-import", f"nothing of `{alias}` is used", item.alias.span, "unused", fix=fix)
+            yield warning(
+                "TL109",
+                "unused-import",
+                f"nothing of `{alias}` is used",
+                item.alias.span,
+                "unused",
+                fix=fix,
+            )
 
 
 def unreachable_stage(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -100,8 +139,13 @@ def unreachable_stage(resolved: Resolved) -> Iterator[Diagnostic]:
     ends = [stage for stage in recipe.stages.values() if stage.name not in used]
     for stage in ends[:-1]:
         if not stage.checks:
-            yield Diagnostic("TL118", "unreachable-stage", Severity.HINT,
-                             f"no gate or later stage uses `{stage.name}`", Label(stage.span, "ends here"))  # fmt: skip
+            yield Diagnostic(
+                "TL118",
+                "unreachable-stage",
+                Severity.HINT,
+                f"no gate or later stage uses `{stage.name}`",
+                Label(stage.span, "ends here"),
+            )
 
 
 def override_without_effect(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -114,9 +158,13 @@ def override_without_effect(resolved: Resolved) -> Iterator[Diagnostic]:
         for path, given in declared.values.items():
             default = flat(declared.method.fields)[path].default
             if given.span and given.origin.startswith("profile") and given.span.text == default:
-                yield Diagnostic("TL117", "override-without-effect", Severity.HINT,
-                                 f"`{path}` of `{declared.name}` is {default} already",
-                                 Label(given.span, "changes nothing"))  # fmt: skip
+                yield Diagnostic(
+                    "TL117",
+                    "override-without-effect",
+                    Severity.HINT,
+                    f"`{path}` of `{declared.name}` is {default} already",
+                    Label(given.span, "changes nothing"),
+                )
 
 
 RULES = (

@@ -11,7 +11,9 @@ from tunelang.recipe.resolve import Resolved
 
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
 # Prefixes that the services themselves document for their tokens.
-SECRET = re.compile(r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|ghp_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16})\b")
+SECRET = re.compile(
+    r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|ghp_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16})\b"
+)
 
 
 def _hub(resolved: Resolved) -> Iterator[tuple[Declared, Choice]]:
@@ -27,17 +29,28 @@ def unpinned_revision(resolved: Resolved) -> Iterator[Diagnostic]:
     for declared, place in _hub(resolved):
         revision = place.get("revision")
         if not COMMIT.fullmatch(revision):
-            yield warning("TL801", "unpinned-revision", f"`{declared.name}` follows `{revision}`, which can move",
-                          declared.span_of("from"), "not a commit",
-                          help="write `revision = \"COMMIT\"` with the commit you have tested")  # fmt: skip
+            yield warning(
+                "TL801",
+                "unpinned-revision",
+                f"`{declared.name}` follows `{revision}`, which can move",
+                declared.span_of("from"),
+                "not a commit",
+                help='write `revision = "COMMIT"` with the commit you have tested',
+            )
 
 
 def runs_remote_code(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL902: `trust_code = true` without a pinned commit."""
     for declared, place in _hub(resolved):
         if place.get("trust_code") and not COMMIT.fullmatch(place.get("revision")):
-            yield error("TL902", "runs-remote-code", f"`{declared.name}` would run whatever code its repository holds",
-                        declared.span_of("from"), "code that can change", help="pin `revision` to a commit")  # fmt: skip
+            yield error(
+                "TL902",
+                "runs-remote-code",
+                f"`{declared.name}` would run whatever code its repository holds",
+                declared.span_of("from"),
+                "code that can change",
+                help="pin `revision` to a commit",
+            )
 
 
 def secret_in_recipe(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -45,8 +58,14 @@ def secret_in_recipe(resolved: Resolved) -> Iterator[Diagnostic]:
     assert resolved.scope is not None
     for token in resolved.scope.file.tokens:
         if token.kind in ("STRING", "TEXT") and SECRET.search(token.text):
-            yield error("TL901", "secret-in-recipe", "this looks like an access token", token.span, "a secret",
-                        help="delete it, revoke it, and log in with the service's own command")  # fmt: skip
+            yield error(
+                "TL901",
+                "secret-in-recipe",
+                "this looks like an access token",
+                token.span,
+                "a secret",
+                help="delete it, revoke it, and log in with the service's own command",
+            )
 
 
 RULES = (unpinned_revision, runs_remote_code, secret_in_recipe)

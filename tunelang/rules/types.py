@@ -30,9 +30,15 @@ def _round_k(stage: Declared, path: str, found: re.Match[str] | None) -> Iterato
     span = stage.span_of(path)
     thousands = int(found[1])
     fixed = span.text.replace(f"{found[1]}k", f"{found[1]}Ki")
-    yield warning("TL205", "k-is-1000", f"`{span.text}` is {thousands * 1000:,} tokens, not {thousands * 1024:,}",
-                  span, "k is 1000", help=f"write `{fixed}` for {thousands * 1024:,}",
-                  fix=replace(span, fixed, safe=False))  # fmt: skip
+    yield warning(
+        "TL205",
+        "k-is-1000",
+        f"`{span.text}` is {thousands * 1000:,} tokens, not {thousands * 1024:,}",
+        span,
+        "k is 1000",
+        help=f"write `{fixed}` for {thousands * 1024:,}",
+        fix=replace(span, fixed, safe=False),
+    )
 
 
 RULES = (k_is_1000,)

@@ -15,15 +15,31 @@ def problem(folder: Path, span: Span | None) -> Diagnostic | None:
     """What keeps the folder from being a model, None where nothing does."""
     shown = span.text if span else str(folder)
     if not folder.is_dir():
-        return error("TL322", "missing-weights", f"there is no model folder {shown}", span, "not found")
+        return error(
+            "TL322", "missing-weights", f"there is no model folder {shown}", span, "not found"
+        )
     if not (folder / "config.json").is_file():
-        return error("TL322", "missing-weights", f"{shown} has no config.json, so it is no model folder", span, "not a model")
+        return error(
+            "TL322",
+            "missing-weights",
+            f"{shown} has no config.json, so it is no model folder",
+            span,
+            "not a model",
+        )
     if not list(folder.glob("*.safetensors")):
         pickled = [path.name for pattern in PICKLES for path in folder.glob(pattern)]
         if pickled:
-            return error("TL903", "pickled-weights", f"{shown} holds pickled weights ({pickled[0]}), and loading them runs code",
-                         span, "pickled", help="convert them to safetensors with the model's own tools")  # fmt: skip
-        return error("TL322", "missing-weights", f"{shown} holds no weights", span, "no *.safetensors")
+            return error(
+                "TL903",
+                "pickled-weights",
+                f"{shown} holds pickled weights ({pickled[0]}), and loading them runs code",
+                span,
+                "pickled",
+                help="convert them to safetensors with the model's own tools",
+            )
+        return error(
+            "TL322", "missing-weights", f"{shown} holds no weights", span, "no *.safetensors"
+        )
     return _shards(folder, span)
 
 
@@ -38,8 +54,13 @@ def _shards(folder: Path, span: Span | None) -> Diagnostic | None:
     missing = sorted(name for name in wanted if not (folder / name).is_file())
     if not missing:
         return None
-    return error("TL322", "missing-weights", f"{len(missing)} of {len(wanted)} weight files are missing: {missing[0]} and on",
-                 span, "incomplete")  # fmt: skip
+    return error(
+        "TL322",
+        "missing-weights",
+        f"{len(missing)} of {len(wanted)} weight files are missing: {missing[0]} and on",
+        span,
+        "incomplete",
+    )
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -11,7 +11,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 # Value types of the specification: struct format, or how to read it.
-_PLAIN = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_PLAIN = {
+    0: "<B",
+    1: "<b",
+    2: "<H",
+    3: "<h",
+    4: "<I",
+    5: "<i",
+    6: "<f",
+    7: "<?",
+    10: "<Q",
+    11: "<q",
+    12: "<d",
+}
 _STRING, _ARRAY = 8, 9
 LONGEST = 1 << 24  # bytes of one string; more means the file is damaged
 
@@ -35,11 +47,17 @@ def config(path: Path) -> dict[str, Any]:
     found, tensors = header(path)
     kind = found.get("general.architecture", "")
     keys = {
-        "hidden_size": "embedding_length", "num_hidden_layers": "block_count", "intermediate_size": "feed_forward_length",
-        "num_attention_heads": "attention.head_count", "num_key_value_heads": "attention.head_count_kv",
-        "max_position_embeddings": "context_length", "vocab_size": "vocab_size",
-    }  # fmt: skip
-    values = {name: found[f"{kind}.{key}"] for name, key in keys.items() if f"{kind}.{key}" in found}
+        "hidden_size": "embedding_length",
+        "num_hidden_layers": "block_count",
+        "intermediate_size": "feed_forward_length",
+        "num_attention_heads": "attention.head_count",
+        "num_key_value_heads": "attention.head_count_kv",
+        "max_position_embeddings": "context_length",
+        "vocab_size": "vocab_size",
+    }
+    values = {
+        name: found[f"{kind}.{key}"] for name, key in keys.items() if f"{kind}.{key}" in found
+    }
     values.setdefault("vocab_size", found.get("tokenizer.ggml.tokens", 0))
     missing = [name for name in keys if not values.get(name)]
     if missing:

@@ -15,14 +15,31 @@ def find(package: str, file: str, span: Span | None = None) -> Path | Diagnostic
     spec = PathFinder.find_spec(package) if package.isidentifier() else None
     places = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
     if not places:
-        return error("TL321", "missing-package", f"the Python package `{package}` is not installed", span, "not installed",
-                     help=f"pip install --no-deps {package.replace('_', '-')}")  # fmt: skip
+        return error(
+            "TL321",
+            "missing-package",
+            f"the Python package `{package}` is not installed",
+            span,
+            "not installed",
+            help=f"pip install --no-deps {package.replace('_', '-')}",
+        )
     for place in places:
         path = (place / file).resolve()
         if path.is_relative_to(place.resolve()) and path.is_file():
             return path
-    present = sorted(str(path.relative_to(place)) for place in places for path in place.rglob("*") if path.is_file())
+    present = sorted(
+        str(path.relative_to(place))
+        for place in places
+        for path in place.rglob("*")
+        if path.is_file()
+    )
     useful = [name for name in present if not name.endswith((".py", ".pyc"))]
     guess = did_you_mean(nearest(file, useful))
-    return error("TL321", "missing-package", f"the package `{package}` has no file `{file}`", span, "no such file",
-                 help=guess or f"it has {', '.join(useful[:5])}")  # fmt: skip
+    return error(
+        "TL321",
+        "missing-package",
+        f"the package `{package}` has no file `{file}`",
+        span,
+        "no such file",
+        help=guess or f"it has {', '.join(useful[:5])}",
+    )

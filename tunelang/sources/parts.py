@@ -42,7 +42,9 @@ class DataFormat(Frozen):
     `recognised` names the well-known shape it was taken from, empty when mapped by hand.
     """
 
-    kind: Literal["text", "instruct", "chat", "preference", "ranking", "feedback", "prompt", "labelled"]
+    kind: Literal[
+        "text", "instruct", "chat", "preference", "ranking", "feedback", "prompt", "labelled"
+    ]
     columns: dict[str, str]
     recognised: str = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunelang.recipe.schema import Field, Flag, ListOf, Rows, SourceKind, Symbol, Text, Whole
 
-REVISION = Field(Text(), "commit, tag or branch; a commit cannot move", "\"main\"")
+REVISION = Field(Text(), "commit, tag or branch; a commit cannot move", '"main"')
 
 SOURCES = (
     SourceKind(
@@ -14,7 +14,7 @@ SOURCES = (
         {
             "id": Field(Text(), "owner/name"),
             "revision": REVISION,
-            "split": Field(Text(), "which split of a data set", "\"train\""),
+            "split": Field(Text(), "which split of a data set", '"train"'),
             "subset": Field(Text(), "which configuration of a data set", optional=True),
             "trust_code": Field(Flag(), "allow the repository's own Python code", "false"),
         },
@@ -25,7 +25,9 @@ SOURCES = (
         ("model", "data"),
         {"glob": Field(Text(), "path or pattern, relative to the recipe")},
     ),
-    SourceKind("inline", "rows written in the recipe", ("data",), {"rows": Field(Rows(), "the rows")}),
+    SourceKind(
+        "inline", "rows written in the recipe", ("data",), {"rows": Field(Rows(), "the rows")}
+    ),
     SourceKind(
         "package",
         "a file inside an installed Python package",
@@ -41,7 +43,9 @@ SOURCES = (
         ("model",),
         {
             "architecture": Field(Symbol(("llama",)), "which architecture", "llama"),
-            "tokenizer": Field(ListOf(Text()), "text files a byte-level BPE tokenizer is trained on"),
+            "tokenizer": Field(
+                ListOf(Text()), "text files a byte-level BPE tokenizer is trained on"
+            ),
             "hidden": Field(Whole(least=8), "width of the model", "64"),
             "layers": Field(Whole(), "transformer layers", "2"),
             "heads": Field(Whole(), "attention heads", "4"),
@@ -56,7 +60,7 @@ SOURCES = (
 
 
 def _column(role: str, default: str | None = None) -> Field:
-    text = None if default is None else f"\"{default}\""
+    text = None if default is None else f'"{default}"'
     return Field(Text(), f"column that holds the {role}", text, optional=default is None)
 
 

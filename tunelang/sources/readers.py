@@ -21,7 +21,9 @@ def read_file(path: str) -> Iterator[Raw]:
     """The rows of one file. Raises RowError for what cannot be read."""
     reader = READERS.get(Path(path).suffix.lower())
     if reader is None:
-        raise unreadable(path, "has an ending that is not known", f"known are {', '.join(sorted(READERS))}")
+        raise unreadable(
+            path, "has an ending that is not known", f"known are {', '.join(sorted(READERS))}"
+        )
     try:
         yield from reader(path)
     except UnicodeDecodeError as problem:
@@ -69,7 +71,7 @@ def _json(path: str) -> Iterator[Raw]:
         raise unreadable(f"{path}:{problem.lineno}", f"is not JSON: {problem.msg}") from None
     rows = rows.get("data") if isinstance(rows, dict) else rows
     if not isinstance(rows, list):
-        raise unreadable(path, "is neither a list of rows nor {\"data\": [rows]}")
+        raise unreadable(path, 'is neither a list of rows nor {"data": [rows]}')
     for number, row in enumerate(rows, 1):
         yield _object(row, f"{path} row {number}"), f"{path} row {number}"
 
@@ -105,8 +107,12 @@ def _columns(path: str) -> Iterator[Raw]:
     except ImportError:
         raise unreadable(path, "needs pyarrow", "pip install pyarrow") from None
     try:
-        opened = parquet.ParquetFile(path) if path.endswith(".parquet") else arrow.ipc.open_file(path)
-        batches = opened.iter_batches() if path.endswith(".parquet") else opened.read_all().to_batches()
+        opened = (
+            parquet.ParquetFile(path) if path.endswith(".parquet") else arrow.ipc.open_file(path)
+        )
+        batches = (
+            opened.iter_batches() if path.endswith(".parquet") else opened.read_all().to_batches()
+        )
         number = 0
         for batch in batches:
             for row in batch.to_pylist():
@@ -117,6 +123,11 @@ def _columns(path: str) -> Iterator[Raw]:
 
 
 READERS: dict[str, Callable[[str], Iterator[Raw]]] = {
-    ".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".txt": _txt, ".md": _md,
-    ".parquet": _columns, ".arrow": _columns,
-}  # fmt: skip
+    ".jsonl": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".txt": _txt,
+    ".md": _md,
+    ".parquet": _columns,
+    ".arrow": _columns,
+}

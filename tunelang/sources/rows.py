@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tunelang.diagnostic import error
-from tunelang.sources.parts import DataPart, FilesSource, HoldOut, InlineSource
 from tunelang.sources import RowError
+from tunelang.sources.parts import DataPart, FilesSource, HoldOut, InlineSource
 from tunelang.sources.readers import Raw, read_file
 from tunelang.sources.shapes import normalise
 
@@ -63,16 +63,24 @@ def split(rows: Iterable[Row], part: DataPart) -> Split:
         return Split(kept, [])
     wanted = held_out_count(len(kept), part.hold_out)
     if not 0 < wanted < len(kept):
-        raise RowError(error("TL312", "empty-after-filters",
-                             f"`{part.name}` has {len(kept)} rows, and holding out {wanted} leaves "
-                             + ("none to train on" if wanted else "none to measure on"), None,
-                             help="change `hold_out` or `limit`"))  # fmt: skip
+        raise RowError(
+            error(
+                "TL312",
+                "empty-after-filters",
+                f"`{part.name}` has {len(kept)} rows, and holding out {wanted} leaves "
+                + ("none to train on" if wanted else "none to measure on"),
+                None,
+                help="change `hold_out` or `limit`",
+            )
+        )
     marks = [content_hash(each) for each in kept]
     last = sorted(marks)[wanted - 1]
     train = [each for each, mark in zip(kept, marks, strict=True) if mark > last]
     held_out = [each for each, mark in zip(kept, marks, strict=True) if mark <= last]
     if not train:
-        raise RowError(error("TL312", "empty-after-filters", f"every row of `{part.name}` is the same", None))
+        raise RowError(
+            error("TL312", "empty-after-filters", f"every row of `{part.name}` is the same", None)
+        )
     return Split(train, held_out)
 
 
@@ -86,5 +94,3 @@ def held_out_count(rows: int, hold_out: HoldOut) -> int:
 def content_hash(each: Row) -> str:
     text = json.dumps(each.values, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-

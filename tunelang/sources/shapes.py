@@ -6,14 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunelang.diagnostic import error
-from tunelang.sources.parts import DataFormat
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.sources import RowError
+from tunelang.sources.parts import DataFormat
 
-ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant", "system": "system",
-         "tool": "tool", "function": "tool", "bing": "tool"}  # fmt: skip
+ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+    "tool": "tool",
+    "function": "tool",
+    "bing": "tool",
+}
 # What a role of a format may lack.
-OPTIONAL = {"preference": ("prompt", "margin"), "instruct": ("system", "input"), "ranking": ("ranks", "scores")}
+OPTIONAL = {
+    "preference": ("prompt", "margin"),
+    "instruct": ("system", "input"),
+    "ranking": ("ranks", "scores"),
+}
 
 
 def recognise(row: Mapping[str, Any]) -> DataFormat | None:
@@ -21,16 +33,30 @@ def recognise(row: Mapping[str, Any]) -> DataFormat | None:
     has = set(row)
     messages = _message_column(row)
     if {"chosen", "rejected"} <= has:
-        shape = "UltraFeedback" if isinstance(row["chosen"], list) and {"score_chosen", "score_rejected"} <= has else "TRL preference"
+        shape = (
+            "UltraFeedback"
+            if isinstance(row["chosen"], list) and {"score_chosen", "score_rejected"} <= has
+            else "TRL preference"
+        )
         columns = {"chosen": "chosen", "rejected": "rejected"}
-        return _format("preference", columns | ({"prompt": "prompt"} if "prompt" in has else {}), shape)
+        return _format(
+            "preference", columns | ({"prompt": "prompt"} if "prompt" in has else {}), shape
+        )
     if messages:
-        return _format("chat", {"messages": messages}, "ShareGPT" if messages == "conversations" else "OpenAI messages")
+        return _format(
+            "chat",
+            {"messages": messages},
+            "ShareGPT" if messages == "conversations" else "OpenAI messages",
+        )
     if {"instruction", "output"} <= has:
-        columns = {"prompt": "instruction", "reply": "output"} | ({"input": "input"} if "input" in has else {})
+        columns = {"prompt": "instruction", "reply": "output"} | (
+            {"input": "input"} if "input" in has else {}
+        )
         return _format("instruct", columns, "Alpaca")
     if {"prompt", "completion"} <= has:
-        return _format("instruct", {"prompt": "prompt", "reply": "completion"}, "TRL prompt-completion")
+        return _format(
+            "instruct", {"prompt": "prompt", "reply": "completion"}, "TRL prompt-completion"
+        )
     if has == {"prompt"}:
         return _format("prompt", {"field": "prompt"}, "TRL prompts")
     if "text" in has and "label" in has:
@@ -51,7 +77,11 @@ def _message_column(row: Mapping[str, Any]) -> str | None:
 
 def normalise(row: Mapping[str, Any], form: DataFormat, place: str) -> dict[str, Any]:
     """Values by role. Raises RowError for a missing column or a value of the wrong type."""
-    values = {role: _cell(row, column, place) for role, column in form.columns.items() if _wanted(row, role, column, form)}
+    values = {
+        role: _cell(row, column, place)
+        for role, column in form.columns.items()
+        if _wanted(row, role, column, form)
+    }
     if form.kind in ("text", "prompt"):
         values = {("text" if form.kind == "text" else "prompt"): values["field"]}
     if form.kind == "preference" and "prompt" not in values:
@@ -73,20 +103,34 @@ def _cell(row: Mapping[str, Any], column: str, place: str) -> Any:
 def missing_column(column: str, present: Sequence[str], place: str) -> RowError:
     """TL301."""
     guess = did_you_mean(nearest(column, present))
-    return RowError(error("TL301", "missing-column", f"{place} has no column `{column}`", None,
-                          help=guess or f"its columns are {', '.join(present)}"))  # fmt: skip
+    return RowError(
+        error(
+            "TL301",
+            "missing-column",
+            f"{place} has no column `{column}`",
+            None,
+            help=guess or f"its columns are {', '.join(present)}",
+        )
+    )
 
 
 def _implicit_prompt(values: Mapping[str, Any], place: str) -> dict[str, Any]:
     """Chosen and rejected as whole conversations: what they share before the last turn."""
     chosen, rejected = values["chosen"], values["rejected"]
-    if not (isinstance(chosen, list) and isinstance(rejected, list) and len(chosen) > 1 and len(rejected) > 1):
+    if not (
+        isinstance(chosen, list)
+        and isinstance(rejected, list)
+        and len(chosen) > 1
+        and len(rejected) > 1
+    ):
         raise missing_column("prompt", tuple(values), place)
     return {"prompt": chosen[:-1], "chosen": chosen[-1:], "rejected": rejected[-1:]}
 
 
 def _checked(kind: str, role: str, value: Any, place: str) -> Any:
-    if role == "messages" or (isinstance(value, list) and role in ("prompt", "chosen", "rejected", "reply")):
+    if role == "messages" or (
+        isinstance(value, list) and role in ("prompt", "chosen", "rejected", "reply")
+    ):
         return messages(value, place)
     if role in ("margin", "good", "label", "ranks", "scores", "replies"):
         return value
@@ -109,7 +153,9 @@ def _message(each: Any, place: str) -> dict[str, str]:
         raise _wrong(place, f"a message is {type(each).__name__}, not an object")
     role, content = each.get("role", each.get("from")), each.get("content", each.get("value"))
     if role not in ROLES or not isinstance(content, str):
-        raise _wrong(place, f"a message needs a role ({', '.join(sorted(set(ROLES.values())))}) and text")
+        raise _wrong(
+            place, f"a message needs a role ({', '.join(sorted(set(ROLES.values())))}) and text"
+        )
     return {"role": ROLES[role], "content": content}
 
 

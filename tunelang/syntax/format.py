@@ -39,7 +39,12 @@ def format(source: Source) -> str:
         _trailing_comma(line, after, stack)
         closes = _leading_closers(line.tokens)
         depth = max(0, depth - closes)
-        if line.blank_before and out and not out[-1].rstrip().endswith(("{", "(", "[")) and not closes:
+        if (
+            line.blank_before
+            and out
+            and not out[-1].rstrip().endswith(("{", "(", "["))
+            and not closes
+        ):
             out.append("")
         out += _render(line, depth)
         depth = max(0, depth + _net(line.tokens) + closes)
@@ -131,7 +136,11 @@ def _join(tokens: Sequence[Token]) -> str:
 
 
 def _space(before: Token, token: Token) -> bool:
-    if before.kind in ("BAD_NUMBER", "BAD_STRING", "JUNK") or token.kind in ("BAD_NUMBER", "BAD_STRING", "JUNK"):
+    if before.kind in ("BAD_NUMBER", "BAD_STRING", "JUNK") or token.kind in (
+        "BAD_NUMBER",
+        "BAD_STRING",
+        "JUNK",
+    ):
         return bool(token.gap)  # what is not understood is not touched
     if token.kind == "LPAR":
         return before.kind not in ("NAME", *TIGHT_AFTER)

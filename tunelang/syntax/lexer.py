@@ -35,9 +35,14 @@ def grammar() -> Lark:
 
 def _build(text: str, cached: str | None) -> Lark:
     return Lark(
-        text, start=["start", "item"], parser="lalr", lexer="basic", keep_all_tokens=True,
-        maybe_placeholders=False, cache=cached or False,
-    )  # fmt: skip
+        text,
+        start=["start", "item"],
+        parser="lalr",
+        lexer="basic",
+        keep_all_tokens=True,
+        maybe_placeholders=False,
+        cache=cached or False,
+    )
 
 
 def lex(source: Source) -> tuple[Token, ...]:

@@ -24,7 +24,6 @@ from tunelang.syntax.tree import (
     Value,
 )
 
-
 ITEMS = ("import_", "declaration", "block", "assignment", "check")
 
 
@@ -44,9 +43,12 @@ class Nodes:
 
     def item(self, tree: Any) -> Item:
         build = {
-            "import_": self._import, "declaration": self._declaration, "block": self._block,
-            "assignment": self._assignment, "check": self._check,
-        }[tree.data]  # fmt: skip
+            "import_": self._import,
+            "declaration": self._declaration,
+            "block": self._block,
+            "assignment": self._assignment,
+            "check": self._check,
+        }[tree.data]
         item: Item = build(tree)
         return item
 
@@ -62,18 +64,28 @@ class Nodes:
         return self.token(first).span.to(self.token(last).span)
 
     def _of(self, tree: Any, kind: str) -> list[Token]:
-        return [self.token(c) for c in tree.children if isinstance(c, lark.Token) and c.type == kind]
+        return [
+            self.token(c) for c in tree.children if isinstance(c, lark.Token) and c.type == kind
+        ]
 
     def _one(self, tree: Any, *names: str) -> Any:
         return next((c for c in tree.children if any(_is(c, name) for name in names)), None)
 
     def _import(self, tree: Any) -> Import:
-        place, alias, hashes = self._of(tree, "STRING")[0], self._of(tree, "NAME")[0], self._of(tree, "HASH")
+        place, alias, hashes = (
+            self._of(tree, "STRING")[0],
+            self._of(tree, "NAME")[0],
+            self._of(tree, "HASH"),
+        )
         return Import(place, alias, hashes[0] if hashes else None, self._span(tree))
 
     def _declaration(self, tree: Any) -> Declaration:
         names = self._of(tree, "NAME")
-        path, body, value = self._one(tree, "path"), self._one(tree, "body"), self._one(tree, "value")
+        path, body, value = (
+            self._one(tree, "path"),
+            self._one(tree, "body"),
+            self._one(tree, "value"),
+        )
         return Declaration(
             kind=names[0],
             name=names[1],
@@ -104,14 +116,26 @@ class Nodes:
         return "\n".join(reversed(lines))
 
     def _block(self, tree: Any) -> Block:
-        return Block(self._of(tree, "NAME")[0], self.items(self._one(tree, "body").children), self._span(tree))
+        return Block(
+            self._of(tree, "NAME")[0],
+            self.items(self._one(tree, "body").children),
+            self._span(tree),
+        )
 
     def _assignment(self, tree: Any) -> Assignment:
-        return Assignment(self._path(tree.children[0]), self.value(tree.children[-1]), self._span(tree))
+        return Assignment(
+            self._path(tree.children[0]), self.value(tree.children[-1]), self._span(tree)
+        )
 
     def _check(self, tree: Any) -> Check:
-        operand = self._call(tree.children[0]) if _is(tree.children[0], "call") else self._path(tree.children[0])
-        return Check(operand, self._of(tree, "CMP")[0], self.value(tree.children[-1]), self._span(tree))
+        operand = (
+            self._call(tree.children[0])
+            if _is(tree.children[0], "call")
+            else self._path(tree.children[0])
+        )
+        return Check(
+            operand, self._of(tree, "CMP")[0], self.value(tree.children[-1]), self._span(tree)
+        )
 
     def _path(self, tree: Any) -> Path:
         return Path(tuple(self._of(tree, "NAME")), self._span(tree))
@@ -134,7 +158,9 @@ class Nodes:
 
     def _argument(self, tree: Any) -> Argument:
         names = self._of(tree, "NAME")
-        return Argument(names[0] if names else None, self.value(tree.children[-1]), self._span(tree))
+        return Argument(
+            names[0] if names else None, self.value(tree.children[-1]), self._span(tree)
+        )
 
 
 def _is(tree: Any, name: str) -> bool:

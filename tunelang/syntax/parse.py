@@ -35,14 +35,25 @@ def parse(source: Source) -> tuple[File, list[Diagnostic]]:
 def _impossible(source: Source, tokens: Sequence[Token]) -> Diagnostic | None:
     """Texts that are no recipe at all get one diagnostic."""
     if len(tokens[-1].gap) > 0 and sum(token.kind in JUNK for token in tokens) > 1000:
-        return error("TL008", "stray-character", "this is not a recipe: it is full of characters that mean nothing",
-                     tokens[0].span, "starts here")  # fmt: skip
+        return error(
+            "TL008",
+            "stray-character",
+            "this is not a recipe: it is full of characters that mean nothing",
+            tokens[0].span,
+            "starts here",
+        )
     depth = 0
     for token in tokens:
         depth += (token.kind in OPEN) - (token.kind in OPEN.values())
         if depth > DEEPEST:
-            return error("TL005", "unclosed-bracket", f"brackets nest more than {DEEPEST} deep", token.span,
-                         "too deep", help="close some of the brackets before this one")  # fmt: skip
+            return error(
+                "TL005",
+                "unclosed-bracket",
+                f"brackets nest more than {DEEPEST} deep",
+                token.span,
+                "too deep",
+                help="close some of the brackets before this one",
+            )
     return None
 
 
@@ -85,11 +96,29 @@ def _edition(file: File) -> list[Diagnostic]:
             return []  # a broken edition line has been reported
         fix = Fix("add `tune 1`", (Edit(start, "tune 1\n"),), safe=True)
         first = Span(file.source, 0, min(1, len(file.source.text)))
-        return [warning("TL001", "missing-edition", "the file does not say which edition of the language it is in",
-                        first, "starts without `tune 1`", help="write `tune 1` on the first line", fix=fix)]  # fmt: skip
+        return [
+            warning(
+                "TL001",
+                "missing-edition",
+                "the file does not say which edition of the language it is in",
+                first,
+                "starts without `tune 1`",
+                help="write `tune 1` on the first line",
+                fix=fix,
+            )
+        ]
     if file.edition.text != "1":
-        return [error("TL002", "unknown-edition", f"this compiler does not know edition {file.edition.text}",
-                      file.edition.span, "not 1", help="it knows edition 1", fix=replace(file.edition.span, "1", safe=False))]  # fmt: skip
+        return [
+            error(
+                "TL002",
+                "unknown-edition",
+                f"this compiler does not know edition {file.edition.text}",
+                file.edition.span,
+                "not 1",
+                help="it knows edition 1",
+                fix=replace(file.edition.span, "1", safe=False),
+            )
+        ]
     return []
 
 
@@ -99,8 +128,11 @@ def _capped(found: list[Diagnostic]) -> list[Diagnostic]:
         return found
     last = found[MOST]
     assert last.at is not None
-    rest = error("TL008", "stray-character", f"there are {len(found) - MOST} more mistakes of syntax below", last.at.span,
-                 "from here on")  # fmt: skip
+    rest = error(
+        "TL008",
+        "stray-character",
+        f"there are {len(found) - MOST} more mistakes of syntax below",
+        last.at.span,
+        "from here on",
+    )
     return [*found[:MOST], rest]
-
-

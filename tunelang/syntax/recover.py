@@ -15,7 +15,8 @@ from lark.exceptions import UnexpectedToken
 from tunelang.diagnostic import Diagnostic, error
 from tunelang.source import Source, Span
 from tunelang.syntax.lexer import grammar
-from tunelang.syntax.mistakes import Mistake, explain
+from tunelang.syntax.lexical import Mistake
+from tunelang.syntax.mistakes import explain
 from tunelang.syntax.nodes import Nodes, leaf
 from tunelang.syntax.parse import OPEN
 from tunelang.syntax.tree import Block, Broken, Declaration, File, Item, Token
@@ -41,8 +42,16 @@ def _edition(chunk: list[Numbered], found: list[Diagnostic]) -> Token | None:
     if kinds == ["TUNE", "NUMBER"]:
         return chunk[1][1]
     span = chunk[0][1].span.to(chunk[-1][1].span)
-    found.append(error("TL002", "unknown-edition", f"`{span.text}` names no edition", span, "not an edition",
-                       help="write `tune 1`"))  # fmt: skip
+    found.append(
+        error(
+            "TL002",
+            "unknown-edition",
+            f"`{span.text}` names no edition",
+            span,
+            "not an edition",
+            help="write `tune 1`",
+        )
+    )
     return None
 
 
@@ -55,7 +64,9 @@ def _closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numb
     def close(at: Token) -> None:
         opener = depth.pop()
         _unclosed(opener, found)
-        extended.append(Token(OPEN[opener.kind], "", Span(at.span.source, at.span.start, at.span.start)))
+        extended.append(
+            Token(OPEN[opener.kind], "", Span(at.span.source, at.span.start, at.span.start))
+        )
         out.append((len(extended) - 1, extended[-1]))
 
     for index, token in enumerate(tokens):
@@ -67,17 +78,31 @@ def _closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numb
         elif token.kind in OPEN:
             depth.append(token)
         elif token.kind in OPEN.values():
-            while depth and OPEN[depth[-1].kind] != token.kind and any(OPEN[d.kind] == token.kind for d in depth):
+            while (
+                depth
+                and OPEN[depth[-1].kind] != token.kind
+                and any(OPEN[d.kind] == token.kind for d in depth)
+            ):
                 close(token)
             if not depth or OPEN[depth[-1].kind] != token.kind:
-                found.append(error("TL005", "unclosed-bracket", f"nothing is open that `{token.text}` closes", token.span,
-                                   "closes nothing", help=f"delete this `{token.text}`"))  # fmt: skip
+                found.append(
+                    error(
+                        "TL005",
+                        "unclosed-bracket",
+                        f"nothing is open that `{token.text}` closes",
+                        token.span,
+                        "closes nothing",
+                        help=f"delete this `{token.text}`",
+                    )
+                )
                 continue
             depth.pop()
         elif depth and _declares_at_margin(tokens, index):
             while depth:
                 close(token)
-            extended.append(Token("NEWLINE", "", Span(token.span.source, token.span.start, token.span.start)))
+            extended.append(
+                Token("NEWLINE", "", Span(token.span.source, token.span.start, token.span.start))
+            )
             out.append((len(extended) - 1, extended[-1]))
         elif token.kind == "END":
             while depth:
@@ -89,8 +114,16 @@ def _closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numb
 
 def _unclosed(opener: Token, found: list[Diagnostic]) -> None:
     closer = {"(": ")", "[": "]", "{": "}"}[opener.text]
-    found.append(error("TL005", "unclosed-bracket", f"this `{opener.text}` is never closed", opener.span, "opened here",
-                       help=f"write `{closer}` where it ends"))  # fmt: skip
+    found.append(
+        error(
+            "TL005",
+            "unclosed-bracket",
+            f"this `{opener.text}` is never closed",
+            opener.span,
+            "opened here",
+            help=f"write `{closer}` where it ends",
+        )
+    )
 
 
 def _kinds(tokens: Sequence[Token], index: int, most: int) -> list[str]:
@@ -100,7 +133,10 @@ def _kinds(tokens: Sequence[Token], index: int, most: int) -> list[str]:
 
 def _starts_item(tokens: Sequence[Token], index: int) -> bool:
     kinds = _kinds(tokens, index, 2)
-    return kinds in (["NAME", "NAME"], ["NAME", "LBRACE"], ["NAME", "EQ"]) and not _is_argument(tokens, index) or kinds[:1] == ["RBRACE"]
+    return (
+        kinds in (["NAME", "NAME"], ["NAME", "LBRACE"], ["NAME", "EQ"])
+        and not _is_argument(tokens, index)
+    ) or kinds[:1] == ["RBRACE"]
 
 
 def _is_argument(tokens: Sequence[Token], index: int) -> bool:
@@ -108,8 +144,14 @@ def _is_argument(tokens: Sequence[Token], index: int) -> bool:
     for token in tokens[index : index + 60]:
         if token.kind in ("COMMA", "RPAR", "RSQB"):
             return True
-        if token.kind in ("LPAR", "LSQB", "END", "LBRACE") or (token.kind == "NEWLINE" and token is not tokens[index]):
-            return _kinds(tokens, tokens.index(token), 1) in (["RPAR"], ["RSQB"]) if token.kind == "NEWLINE" else False
+        if token.kind in ("LPAR", "LSQB", "END", "LBRACE") or (
+            token.kind == "NEWLINE" and token is not tokens[index]
+        ):
+            return (
+                _kinds(tokens, tokens.index(token), 1) in (["RPAR"], ["RSQB"])
+                if token.kind == "NEWLINE"
+                else False
+            )
     return False
 
 
@@ -192,5 +234,3 @@ def _body(chunk: list[Numbered]) -> tuple[int, int] | None:
             return at, len(chunk) - 1
         depth += (token.kind in ("LPAR", "LSQB")) - (token.kind in ("RPAR", "RSQB"))
     return None
-
-

@@ -100,7 +100,12 @@ class Run:
 def run(step: Step, job: Job) -> Metrics:
     """Train the policy; measure it on held-out prompts before and after; write the product."""
     job.phase("loading model")
-    start = load(step.inputs["policy"], job, precision=trainable.storage(step), quant=trainable.quantised(step))
+    start = load(
+        step.inputs["policy"],
+        job,
+        precision=trainable.storage(step),
+        quant=trainable.quantised(step),
+    )
     speech = Speech(start.tokenizer, start.template)
     job.phase("reading data")
     parts = prompts(step, job, speech)
@@ -121,8 +126,15 @@ def run(step: Step, job: Job) -> Metrics:
     job.measure("after", this.state.at, metrics["after"])
     with speaking(who.policy) as model:
         shown = samples.compare(job, model, asked, first)
-    done = product.Finished(who.trained, start.tokenizer, start.origin, metrics, speech.template,
-                            samples=shown, series=this.state.series)  # fmt: skip
+    done = product.Finished(
+        who.trained,
+        start.tokenizer,
+        start.origin,
+        metrics,
+        speech.template,
+        samples=shown,
+        series=this.state.series,
+    )
     product.write(step, job, done)
     return metrics
 
@@ -153,7 +165,9 @@ def prompts(step: Step, job: Job, speech: Speech) -> list[data.Split[Asked]]:
     return parts
 
 
-def prepare(step: Step, job: Job, who: Cast, asked: tuple[list[data.Split[Asked]], frozenset[int]]) -> Run:
+def prepare(
+    step: Step, job: Job, who: Cast, asked: tuple[list[data.Split[Asked]], frozenset[int]]
+) -> Run:
     """Optimizers for policy and value, each with its own rate."""
     if step.schedule is None:
         msg = f"step {step.name} has no schedule"
@@ -165,7 +179,10 @@ def prepare(step: Step, job: Job, who: Cast, asked: tuple[list[data.Split[Asked]
     else:
         own, theirs = trainable.parameters(who.trained), dict(critic.role.model.named_parameters())
     theirs |= {f"head.{name}": weight for name, weight in critic.head.named_parameters()}
-    optimizers = {"policy": optimise.optimizer(step, own), "value": optimise.optimizer(step, theirs)}
+    optimizers = {
+        "policy": optimise.optimizer(step, own),
+        "value": optimise.optimizer(step, theirs),
+    }
     settings = settings_of(step.fields, step.place.micro)
     state = State(float(step.fields["kl"]["coefficient"]))
     return Run(step, job, step.schedule, who, settings, asked[0], asked[1], optimizers, state)
@@ -222,7 +239,9 @@ def draw(this: Run, asked: Sequence[Asked], seed: int) -> list[Episode]:
     found: dict[int, Episode] = {}
     for start in range(0, len(order), SAMPLED_AT_ONCE):
         chosen = order[start : start + SAMPLED_AT_ONCE]
-        sampling = Sampling(this.fields["rollout"]["reply"], this.stop, this.settings.temperature, seed + start)
+        sampling = Sampling(
+            this.fields["rollout"]["reply"], this.stop, this.settings.temperature, seed + start
+        )
         with speaking(this.who.policy) as model:
             drawn = sample(model, [asked[at].ids for at in chosen], this.who.lens, sampling)
         found |= dict(zip(chosen, drawn, strict=True))
@@ -261,41 +280,68 @@ def first_checks(this: Run, found: Experience) -> None:
     lens = this.who.lens.precision
     per_token = abs(float(((found.old - found.reference) * found.mask).sum() / found.mask.sum()))
     if this.step.inputs["reference"] == this.step.inputs["policy"]:
-        this.job.check("first-kl-is-zero", per_token, per_token <= FIRST_KL[lens],
-                       (f"the KL to the reference is {per_token:.4f} per token before the first update",
-                        "the reference is not the policy's start"))  # fmt: skip
+        this.job.check(
+            "first-kl-is-zero",
+            per_token,
+            per_token <= FIRST_KL[lens],
+            (
+                f"the KL to the reference is {per_token:.4f} per token before the first update",
+                "the reference is not the policy's start",
+            ),
+        )
     spread = float(found.scores.std()) if len(found.scores) > 1 else 1.0
-    this.job.check("scores-differ", spread, math.isfinite(spread) and spread > 0, ("the reward model gives every reply the same score", ""))
+    this.job.check(
+        "scores-differ",
+        spread,
+        math.isfinite(spread) and spread > 0,
+        ("the reward model gives every reply the same score", ""),
+    )
 
 
 def after_first(this: Run, stats: Stats) -> None:
     """The very first ratio is 1: sampling and training compute the same distribution."""
     off = stats.first_ratio - 1
-    this.job.check("first-ratio-is-one", stats.first_ratio, off <= RATIO[this.who.lens.precision],
-                   (f"the first probability ratio is off by {off:.4f}", ""))  # fmt: skip
+    this.job.check(
+        "first-ratio-is-one",
+        stats.first_ratio,
+        off <= RATIO[this.who.lens.precision],
+        (f"the first probability ratio is off by {off:.4f}", ""),
+    )
 
 
 def tell(this: Run, found: Experience, stats: Stats) -> None:
     """Report the iteration; keep it for the series."""
     lengths = found.mask.sum(1).float()
     metrics = {
-        "reward": float(found.scores.mean()), "kl": found.kl, "kl_coefficient": this.state.coefficient, **stats.means(),
-        "mean_length": float(lengths.mean()), "ended": sum(row.ended for row in found.rows) / len(found.rows),
-    }  # fmt: skip
+        "reward": float(found.scores.mean()),
+        "kl": found.kl,
+        "kl_coefficient": this.state.coefficient,
+        **stats.means(),
+        "mean_length": float(lengths.mean()),
+        "ended": sum(row.ended for row in found.rows) / len(found.rows),
+    }
     this.state.series.append({"at": this.state.at, **metrics})
-    this.job.emit({"event": "progress", "at": this.state.at, "of": this.schedule.steps, "metrics": metrics})
+    this.job.emit(
+        {"event": "progress", "at": this.state.at, "of": this.schedule.steps, "metrics": metrics}
+    )
 
 
 def leash(this: Run, kl: float) -> None:
     """A policy that stays far beyond the target, or below zero, has left what can be trusted."""
     target = this.fields["kl"]["target"]
-    strained = (target is not None and kl > LEASH * target) or kl < -0.1 * this.fields["rollout"]["reply"]
+    strained = (target is not None and kl > LEASH * target) or kl < -0.1 * this.fields["rollout"][
+        "reply"
+    ]
     this.state.strained = this.state.strained + 1 if strained else 0
     if strained:
         this.job.warn(f"KL to the reference is {kl:.2f} nats a reply at iteration {this.state.at}")
     if this.state.strained >= PATIENCE:
-        fail("TL791", "policy-left-reference", f"KL to the reference was {kl:.1f} nats a reply for {PATIENCE} iterations",
-             "lower lr, or raise kl.coefficient")  # fmt: skip
+        fail(
+            "TL791",
+            "policy-left-reference",
+            f"KL to the reference was {kl:.1f} nats a reply for {PATIENCE} iterations",
+            "lower lr, or raise kl.coefficient",
+        )
 
 
 def steer(this: Run, kl: float) -> None:
@@ -314,7 +360,9 @@ def keep(this: Run, parts: Parts, measured: Sequence[Asked]) -> None:
         job.measure("during", state.at, measure(this, measured))
     stopping = job.stop.is_set()
     if (loop.due(this.schedule.save_every, state.at) and not last) or stopping:
-        parts.values.update(coefficient=state.coefficient, strained=state.strained, series=state.series)
+        parts.values.update(
+            coefficient=state.coefficient, strained=state.strained, series=state.series
+        )
         checkpoint.save(job, state.at, parts)
     if stopping:
         raise KeyboardInterrupt
@@ -339,9 +387,12 @@ def measure(this: Run, asked: Sequence[Asked]) -> dict[str, float]:
     wins = (scores > theirs).float() + 0.5 * (scores == theirs).float()
     error = float(scores.std()) / math.sqrt(len(scores)) if len(scores) > 1 else 0.0
     return {
-        "reward": float(scores.mean()), "reward_se": error, "kl": float((own - base).sum(1).mean()),
-        "mean_length": sum(len(row.reply) for row in episodes) / len(episodes), "win_rate": float(wins.mean()),
-    }  # fmt: skip
+        "reward": float(scores.mean()),
+        "reward_se": error,
+        "kl": float((own - base).sum(1).mean()),
+        "mean_length": sum(len(row.reply) for row in episodes) / len(episodes),
+        "win_rate": float(wins.mean()),
+    }
 
 
 def as_reference(who: Cast) -> Cast:

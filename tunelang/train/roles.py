@@ -116,26 +116,45 @@ def same_tokens(step: Step, job: Job, start: Loaded) -> None:
 
     other = read_tokenizer(tokenizer_folder(origin(step.inputs["reward"], job), job))
     if other.get_vocab() != start.tokenizer.get_vocab():
-        fail("TL409", "tokenizers-differ", "policy and reward read different tokens",
-             "train the reward on a stage of the policy's own model")  # fmt: skip
+        fail(
+            "TL409",
+            "tokenizers-differ",
+            "policy and reward read different tokens",
+            "train the reward on a stage of the policy's own model",
+        )
 
 
 def rests_on(judged: Origin, start: Origin) -> bool:
     """Is the reward one adapter on exactly the policy's start?"""
-    return (judged.base, judged.deltas[:-1], judged.quant) == (start.base, start.deltas, start.quant) and bool(judged.deltas)
+    return (judged.base, judged.deltas[:-1], judged.quant) == (
+        start.base,
+        start.deltas,
+        start.quant,
+    ) and bool(judged.deltas)
 
 
-def judge_of(step: Step, job: Job, trained: Trained, where: tuple[Origin, Speech], *, shared: bool) -> Judge:
+def judge_of(
+    step: Step, job: Job, trained: Trained, where: tuple[Origin, Speech], *, shared: bool
+) -> Judge:
     """The reward as an adapter on the policy's base, or a frozen model of its own."""
     judged, speech = where
     suffix = ending(speech)
     if shared:
-        trainable.load_adapter(trained.model, job.store.object(judged.deltas[-1]) / "adapter", REWARD)
+        trainable.load_adapter(
+            trained.model, job.store.object(judged.deltas[-1]) / "adapter", REWARD
+        )
         loaded_head = load_head(judged, job)
-        return Judge(Role(trained.model, (*trained.start, REWARD)), loaded_head, judged.bias, suffix)
+        return Judge(
+            Role(trained.model, (*trained.start, REWARD)), loaded_head, judged.bias, suffix
+        )
     other = load(step.inputs["reward"], job, precision=step.precision)
     if other.head is None:
-        fail("TL115", "wrong-stage-kind", "the reward has no score head", "name a reward_modeling stage")
+        fail(
+            "TL115",
+            "wrong-stage-kind",
+            "the reward has no score head",
+            "name a reward_modeling stage",
+        )
     adapters = other.attached if other.attached else None
     return Judge(Role(other.model, adapters), other.head, other.bias, suffix)
 
@@ -145,14 +164,21 @@ def load_head(judged: Origin, job: Job) -> Tensor:
     from safetensors.torch import load_file
 
     if judged.head is None:
-        fail("TL115", "wrong-stage-kind", "the reward has no score head", "name a reward_modeling stage")
+        fail(
+            "TL115",
+            "wrong-stage-kind",
+            "the reward has no score head",
+            "name a reward_modeling stage",
+        )
     return load_file(judged.head)["weight"].to(job.device)
 
 
 def ending(speech: Speech) -> list[int]:
     """What the template writes after the token that ends a reply: the reward has read it too."""
     tokens = reply(speech, "a", "b", "chat template").ids
-    last = max((at for at, token in enumerate(tokens) if token in speech.stop), default=len(tokens) - 1)
+    last = max(
+        (at for at, token in enumerate(tokens) if token in speech.stop), default=len(tokens) - 1
+    )
     return tokens[last + 1 :]
 
 
@@ -163,7 +189,9 @@ def critic_of(step: Step, job: Job, trained: Trained, judge: Judge, *, shared: b
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     if trained.adapter:
-        trainable.add_adapter(trained.model, VALUE, value_weights(step, job, copies=wanted and shared))
+        trainable.add_adapter(
+            trained.model, VALUE, value_weights(step, job, copies=wanted and shared)
+        )
         if wanted and shared:
             copy_adapter(trained.model, REWARD, VALUE)
         role = Role(trained.model, (*trained.start, VALUE))
@@ -175,7 +203,9 @@ def critic_of(step: Step, job: Job, trained: Trained, judge: Judge, *, shared: b
             head.weight.copy_(judge.head)
             head.bias.fill_(judge.bias)
     elif wanted:
-        job.note("the reward rests on other weights than the policy: the value model starts from the policy")
+        job.note(
+            "the reward rests on other weights than the policy: the value model starts from the policy"
+        )
     return Critic(role, head)
 
 
@@ -194,15 +224,26 @@ def value_weights(step: Step, job: Job, *, copies: bool) -> Any:
     import json
 
     key = origin(step.inputs["reward"], job).deltas[-1]
-    settings = json.loads((job.store.object(key) / "adapter" / "adapter_config.json").read_text("utf-8"))
+    settings = json.loads(
+        (job.store.object(key) / "adapter" / "adapter_config.json").read_text("utf-8")
+    )
     targets = settings["target_modules"]
-    shape = {"rank": settings["r"], "alpha": settings["lora_alpha"], "dropout": 0.0, "targets": sorted(targets)}
+    shape = {
+        "rank": settings["r"],
+        "alpha": settings["lora_alpha"],
+        "dropout": 0.0,
+        "targets": sorted(targets),
+    }
     return weights.model_copy(update={"fields": shape})
 
 
 def copy_adapter(model: nn.Module, source: str, target: str) -> None:
     """Every tensor of one adapter into another of the same shape."""
-    pairs = zip(trainable.adapter_parameters(model, source), trainable.adapter_parameters(model, target), strict=True)
+    pairs = zip(
+        trainable.adapter_parameters(model, source),
+        trainable.adapter_parameters(model, target),
+        strict=True,
+    )
     with torch.no_grad():
         for theirs, ours in pairs:
             ours.copy_(theirs)

@@ -16,15 +16,26 @@ def budget(plan: Plan, context: Context) -> Plan:
     if "cost" in limits and cost > limits["cost"].value.amount:
         limit = limits["cost"]
         context.found.append(
-            error("TL707", "over-budget", f"the recipe is estimated at ${cost:,.0f}, the budget is {show(limit.value)}",
-                  limit.span, "less than the estimate", help=_dearest(plan))  # fmt: skip
+            error(
+                "TL707",
+                "over-budget",
+                f"the recipe is estimated at ${cost:,.0f}, the budget is {show(limit.value)}",
+                limit.span,
+                "less than the estimate",
+                help=_dearest(plan),
+            )
         )
     hours = sum(each.seconds for each in estimates) / 3600
     if "time" in limits and hours * 3600 > limits["time"].value.amount:
         limit = limits["time"]
         context.found.append(
-            warning("TL708", "over-time", f"the recipe is estimated at {hours:,.1f} h, the budget is {_hours(limit.value)}",
-                    limit.span, "less than the estimate")  # fmt: skip
+            warning(
+                "TL708",
+                "over-time",
+                f"the recipe is estimated at {hours:,.1f} h, the budget is {_hours(limit.value)}",
+                limit.span,
+                "less than the estimate",
+            )
         )
     return plan
 

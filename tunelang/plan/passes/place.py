@@ -39,13 +39,24 @@ def _placed(step: Step, context: Context) -> Step:
     work = _work(step, declared, architecture)
     found = fit(work, machine)
     _memory(step, declared, found, (machine, context))
-    return step.model_copy(update={"place": _place(machine, found), "estimate": Estimate(**asdict(found.estimate))})
+    return step.model_copy(
+        update={"place": _place(machine, found), "estimate": Estimate(**asdict(found.estimate))}
+    )
 
 
 def _at_home(machine: Machine) -> Place:
     """Models are converted and made on one CPU thread, so that they have the same bits anywhere."""
-    return Place(device="cpu", gpu=None, gpus=0, threads=1, micro=1, accumulate=1, checkpointing=False,
-                 sharding="none", launcher="local")  # fmt: skip
+    return Place(
+        device="cpu",
+        gpu=None,
+        gpus=0,
+        threads=1,
+        micro=1,
+        accumulate=1,
+        checkpointing=False,
+        sharding="none",
+        launcher="local",
+    )
 
 
 def _architecture(step: Step, context: Context) -> Architecture | None:
@@ -66,15 +77,32 @@ def _machine(declared: Declared, context: Context) -> Machine | None:
         here = machine_here()
         size = int(memory.amount) if memory else here.memory
         cores = hardware.get("cores") or here.cores
-        return Machine(kind="cpu", gpu=None, count=1, memory=size, usable=size, cores=cores, price=_price(hardware), bf16=here.bf16)
+        return Machine(
+            kind="cpu",
+            gpu=None,
+            count=1,
+            memory=size,
+            usable=size,
+            cores=cores,
+            price=_price(hardware),
+            bf16=here.bf16,
+        )
     gpu = gpus.find(name)
     if gpu is None:
         _unknown_gpu(hardware, name, context)
         return None
     size = int(memory.amount) if memory else gpu.memory
     usable = int(size * USABLE) if memory else gpu.usable
-    return Machine(kind="gpu", gpu=gpu, count=hardware.get("count"), memory=size, usable=min(usable, gpu.usable),
-                   cores=1, price=_price(hardware), bf16=gpu.bf16)  # fmt: skip
+    return Machine(
+        kind="gpu",
+        gpu=gpu,
+        count=hardware.get("count"),
+        memory=size,
+        usable=min(usable, gpu.usable),
+        cores=1,
+        price=_price(hardware),
+        bf16=gpu.bf16,
+    )
 
 
 def _price(hardware: Declared) -> float | None:
@@ -85,9 +113,15 @@ def _price(hardware: Declared) -> float | None:
 def _unknown_gpu(hardware: Declared, name: str, context: Context) -> None:
     guess = nearest(name, gpus.names())
     span = hardware.span_of("gpu")
-    problem = error("TL713", "unknown-accelerator", f"no GPU named \"{name}\" is in the catalogue", span, "not in the catalogue",
-                    help=did_you_mean(guess) or f"it has {', '.join(gpus.names())}",
-                    fix=replace(span, f'"{guess}"', safe=False) if guess else None)  # fmt: skip
+    problem = error(
+        "TL713",
+        "unknown-accelerator",
+        f'no GPU named "{name}" is in the catalogue',
+        span,
+        "not in the catalogue",
+        help=did_you_mean(guess) or f"it has {', '.join(gpus.names())}",
+        fix=replace(span, f'"{guess}"', safe=False) if guess else None,
+    )
     if problem not in context.found:
         context.found.append(problem)
 
@@ -95,8 +129,16 @@ def _unknown_gpu(hardware: Declared, name: str, context: Context) -> None:
 def _capable(step: Step, declared: Declared, machine: Machine, context: Context) -> None:
     if step.precision == "bf16" and machine.kind == "gpu" and not machine.bf16 and machine.gpu:
         span = declared.span_of("precision")
-        context.found.append(error("TL703", "no-bf16", f"a {machine.gpu.name} has no bfloat16, and `{step.name}` computes in it", span,
-                                   "not on this GPU", help="write `precision = fp32`"))  # fmt: skip
+        context.found.append(
+            error(
+                "TL703",
+                "no-bf16",
+                f"a {machine.gpu.name} has no bfloat16, and `{step.name}` computes in it",
+                span,
+                "not on this GPU",
+                help="write `precision = fp32`",
+            )
+        )
 
 
 def _work(step: Step, declared: Declared, architecture: Architecture) -> Work:
@@ -105,21 +147,36 @@ def _work(step: Step, declared: Declared, architecture: Architecture) -> Work:
     reply = declared.get("rollout.reply")
     fields = step.weights.fields
     return Work(
-        architecture=architecture, method=step.method, weights=step.weights.kind, rank=fields.get("rank", 0),
-        targets=fields.get("targets", "all_linear"), batch=step.batch.size, length=step.length,
-        mean_length=step.length, precision=step.precision, steps=step.schedule.steps,
-        prompt=step.length if reply else 0, reply=int(reply.amount) if reply else 0,
-        epochs=declared.get("rollout.epochs") or 1, micro=int(micro.amount) if micro else None,
-    )  # fmt: skip
+        architecture=architecture,
+        method=step.method,
+        weights=step.weights.kind,
+        rank=fields.get("rank", 0),
+        targets=fields.get("targets", "all_linear"),
+        batch=step.batch.size,
+        length=step.length,
+        mean_length=step.length,
+        precision=step.precision,
+        steps=step.schedule.steps,
+        prompt=step.length if reply else 0,
+        reply=int(reply.amount) if reply else 0,
+        epochs=declared.get("rollout.epochs") or 1,
+        micro=int(micro.amount) if micro else None,
+    )
 
 
 def _place(machine: Machine, found: Fit) -> Place:
     gpu = machine.gpu.name if machine.gpu else None
     return Place(
-        device="cuda" if machine.kind == "gpu" else "cpu", gpu=gpu, gpus=machine.count if gpu else 0,
-        threads=found.threads, micro=found.micro, accumulate=found.accumulate, checkpointing=found.checkpointing,
-        sharding=found.sharding, launcher=found.launcher,
-    )  # fmt: skip
+        device="cuda" if machine.kind == "gpu" else "cpu",
+        gpu=gpu,
+        gpus=machine.count if gpu else 0,
+        threads=found.threads,
+        micro=found.micro,
+        accumulate=found.accumulate,
+        checkpointing=found.checkpointing,
+        sharding=found.sharding,
+        launcher=found.launcher,
+    )
 
 
 def _memory(step: Step, declared: Declared, found: Fit, where: tuple[Machine, Context]) -> None:
@@ -133,10 +190,21 @@ def _memory(step: Step, declared: Declared, found: Fit, where: tuple[Machine, Co
     parts = found.estimate
     detail = ", ".join(
         f"{name} {size / GIB:.1f}"
-        for name, size in (("weights", parts.weights), ("gradients", parts.gradients), ("optimiser", parts.optimiser),
-                           ("activations", parts.activations), ("other", parts.other))
-    )  # fmt: skip
+        for name, size in (
+            ("weights", parts.weights),
+            ("gradients", parts.gradients),
+            ("optimiser", parts.optimiser),
+            ("activations", parts.activations),
+            ("other", parts.other),
+        )
+    )
     hardware = declared.get("on")
     others = (Label(context.recipe.declared[hardware.name].span, "runs here"),) if hardware else ()
-    make, code, name = (error, "TL701", "does-not-fit") if found.fits == "no" else (warning, "TL702", "tight-fit")
-    context.found.append(make(code, name, message, declared.span, f"{detail} (GiB)", others=others, help=found.advice))
+    make, code, name = (
+        (error, "TL701", "does-not-fit") if found.fits == "no" else (warning, "TL702", "tight-fit")
+    )
+    context.found.append(
+        make(
+            code, name, message, declared.span, f"{detail} (GiB)", others=others, help=found.advice
+        )
+    )

@@ -1,0 +1,128 @@
+"""Mistakes inside one token: unfinished text, malformed numbers, stray characters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tunelang.diagnostic import Diagnostic, Edit, Fix, error, replace
+from tunelang.source import Span
+from tunelang.syntax.tree import Token
+
+QUOTES = {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'"}
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """The tokens of one item, the index of the one that does not fit, and what would have."""
+
+    tokens: tuple[Token, ...]
+    at: int
+    accepts: frozenset[str]
+
+    @property
+    def bad(self) -> Token | None:
+        """The token that does not fit; None where the item ended too early."""
+        return self.tokens[self.at] if self.at < len(self.tokens) else None
+
+    @property
+    def before(self) -> Token | None:
+        return self.tokens[self.at - 1] if self.at > 0 else None
+
+    @property
+    def after(self) -> Token | None:
+        return self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else None
+
+
+def string(mistake: Mistake) -> Diagnostic | None:
+    bad = mistake.bad
+    if not (bad and bad.kind == "BAD_STRING"):
+        return None
+    fix = Fix(
+        'add `"`', (Edit(Span(bad.span.source, bad.span.end, bad.span.end), '"'),), safe=False
+    )
+    return error(
+        "TL004",
+        "unterminated-string",
+        "this text has no closing quote",
+        bad.span,
+        "runs to the end of the line",
+        help='text of several lines stands in """',
+        fix=fix,
+    )
+
+
+def number(mistake: Mistake) -> Diagnostic | None:
+    bad = mistake.bad
+    dotted = (
+        bad
+        and bad.kind == "DOT"
+        and mistake.after
+        and mistake.after.kind in ("NUMBER", "MEASURE", "BAD_NUMBER")
+    )
+    if not bad or not (bad.kind == "BAD_NUMBER" or dotted):
+        return None
+    span = bad.span.to(mistake.after.span) if dotted and mistake.after else bad.span
+    fixed, safe, why = _mended(span.text)
+    fix = replace(span, fixed, safe=safe) if fixed else None
+    return error(
+        "TL003",
+        "malformed-number",
+        f"`{span.text}` is not a number",
+        span,
+        f"write `{fixed}`" if fixed else "malformed",
+        help=why,
+        fix=fix,
+    )
+
+
+def _mended(text: str) -> tuple[str, bool, str]:
+    """What a malformed number most likely means, whether that is sure, and why it is wrong."""
+    if re.fullmatch(r"-?\.[0-9]+.*", text):
+        return text.replace(".", "0.", 1), True, "a number begins with a digit"
+    if re.fullmatch(r"-?[0-9]+\.", text):
+        return text[:-1], True, "a number ends with a digit"
+    if re.fullmatch(r"-?0+[1-9][0-9]*", text):
+        return re.sub(r"^(-?)0+", r"\1", text), True, "numbers have no leading zeros"
+    if re.fullmatch(r"0[xX][0-9a-fA-F]+", text):
+        return str(int(text, 16)), True, "numbers are decimal"
+    parts = re.findall(r"([0-9]+)(d|h|min|s)", text)
+    if len(parts) > 1 and "".join(a + b for a, b in parts) == text:
+        seconds = sum(int(amount) * _SECONDS[unit] for amount, unit in parts)
+        unit = next(unit for unit in ("h", "min", "s") if seconds % _SECONDS[unit] == 0)
+        return f"{seconds // _SECONDS[unit]}{unit}", True, "a duration has one unit"
+    return "", False, "numbers look like `16`, `1e-4`, `60%`, `2k`, `80GB` or `30min`"
+
+
+def stray(mistake: Mistake) -> Diagnostic | None:
+    bad = mistake.bad
+    if not (bad and bad.kind == "JUNK"):
+        return None
+    text = bad.text
+    if text in QUOTES:
+        fix = replace(bad.span, QUOTES[text], safe=True)
+        return error(
+            "TL008",
+            "stray-character",
+            f"`{text}` is a typographic quote",
+            bad.span,
+            'write `"`',
+            fix=fix,
+        )
+    name = text if text.isprintable() and not text.isspace() else f"U+{ord(text):04X}"
+    becomes = " " if text.isspace() else ""
+    fix = Fix(f"delete {name}", (Edit(bad.span, becomes),), safe=True)
+    why = {
+        ";": "items end at the end of the line",
+        "\ufeff": "save the file without a byte order mark",
+    }
+    return error(
+        "TL008",
+        "stray-character",
+        f"`{name}` means nothing in a recipe",
+        bad.span,
+        "stray",
+        help=why.get(text, ""),
+        fix=fix,
+    )
