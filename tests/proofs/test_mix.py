@@ -7,8 +7,9 @@ from itertools import islice
 import pytest
 from workshop import Shop, instructions, part, texts, training
 
-from tunelang.plan.ir import HoldOut, Mixture
-from tunelang.train import mix
+from tunelang.errors import UserError
+from tunelang.plan.ir import HoldOut, HubSource, Mixture
+from tunelang.train import data, mix
 
 SIZES = [1_000_000, 30_000, 500, 200]
 
@@ -87,3 +88,32 @@ def test_chats_and_instructions_mix(shop: Shop) -> None:
     both = Mixture(parts=[part("chat", chats), part("instruct", instructions(20))])
     metrics = shop.run(training("instruction_tuning", "both", both))
     assert metrics["after"]["loss"] < metrics["before"]["loss"]
+
+
+def test_rows_of_the_hub_take_the_same_roles_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that come through `datasets` are split as the same rows in a file would be."""
+    rows = instructions(20)
+    monkeypatch.setattr("datasets.load_dataset", lambda *_given, **_named: rows)
+    local = part("instruct", rows)
+    hub = local.model_copy(update={"source": HubSource(id="acme/rows", revision="0" * 40)})
+    ours, theirs = data.load_part(hub), data.load_part(local)
+    assert [row.values for row in ours.held_out] == [row.values for row in theirs.held_out]
+    assert {row.place for row in ours.train + ours.held_out} == {
+        f"acme/rows:{number}" for number in range(1, 21)
+    }
+
+
+def test_a_data_set_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TL736 names it; no traceback of the hub client."""
+
+    def absent(*_given: object, **_named: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr("datasets.load_dataset", absent)
+    hub = part("instruct", instructions(4)).model_copy(
+        update={"source": HubSource(id="acme/rows", revision="0" * 40)}
+    )
+    with pytest.raises(UserError) as told:
+        data.load_part(hub)
+    assert told.value.diagnostic.code == "TL736"
+    assert "acme/rows" in told.value.diagnostic.message

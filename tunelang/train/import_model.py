@@ -5,7 +5,12 @@ Done once; later steps start from the safetensors. It trains nothing.
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -58,6 +63,7 @@ def write(step: Step, job: Job, made: tuple[Any, Any]) -> None:
 
 def from_gguf(wanted: GgufModel) -> tuple[Any, Any]:
     """Model in fp32 and tokenizer of a GGUF file, free of its quantisation."""
+    import gguf
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = Path(wanted.path)
@@ -65,13 +71,34 @@ def from_gguf(wanted: GgufModel) -> tuple[Any, Any]:
         fail("TL730", "missing-weights", f"`{path}` does not exist")
     place = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**place)
-        model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+        with remembered(gguf, "GGUFReader", "get_tensor_name_map"):
+            tokenizer = AutoTokenizer.from_pretrained(**place)
+            model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
     except (ValueError, KeyError, IndexError) as unreadable:
         message = f"`{path.name}` cannot be read as GGUF: {unreadable}"
         fail("TL732", "damaged-weights", message, "download it again, or use a safetensors folder")
     forget_gguf(model)
     return model, tokenizer
+
+
+@contextmanager
+def remembered(module: ModuleType, *names: str) -> Iterator[None]:
+    """Inside the block the named functions of a module compute each answer once.
+
+    transformers reads the header of a GGUF file (100,000 strings) three times, and makes one
+    table of names for every layer: half of the time of an import. The collector rests
+    meanwhile; the header's strings are all kept.
+    """
+    kept = {name: getattr(module, name) for name in names}
+    for name, function in kept.items():
+        setattr(module, name, cache(function))
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        for name, function in kept.items():
+            setattr(module, name, function)
 
 
 def forget_gguf(model: Any) -> None:
