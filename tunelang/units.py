@@ -36,7 +36,7 @@ SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number with its unit: a noun of `NOUNS`, or `bytes`, `seconds`, `dollars`, `dollars/h`, `ratio`."""
+    """A number with its unit: a noun, `bytes`, `seconds`, `dollars`, `dollars/h` or `ratio`."""
 
     amount: float
     unit: str

@@ -12,7 +12,7 @@ FILE = Path(__file__).with_name("gpus.toml")
 
 @dataclass(frozen=True)
 class Gpu:
-    """Bytes, FLOP/s, B/s; `usable` is what programs can allocate, `memory` what the vendor prints."""
+    """Bytes, FLOP/s, B/s; `usable` is what programs get, `memory` what the vendor prints."""
 
     name: str
     memory: int

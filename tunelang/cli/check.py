@@ -31,7 +31,7 @@ def check(
     recipes = recipes_of(paths)
     found: dict[Diagnostic, None] = {}
     for recipe in recipes:
-        for name in profile or [None]:
+        for name in profile or (None,):
             chosen, problems = settings(name, set or (), param or ())
             found |= dict.fromkeys(problems + _planned(recipe, chosen))
         if not profile:

@@ -222,4 +222,5 @@ def _advice(work: Work, machine: Machine) -> str:
             return f"`{text}` would need {peak / 2**30:.1f} GiB"
     half = replace(work, length=max(1, work.length // 2), prompt=work.prompt // 2)
     peak = min(need(half, machine, way).peak for way in ways(half, machine))
-    return f"half the length would need {peak / 2**30:.1f} GiB; a larger device, or more of them, is the other way"
+    needs = f"half the length would need {peak / 2**30:.1f} GiB"
+    return f"{needs}; else it takes a larger device, or more of them"

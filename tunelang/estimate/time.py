@@ -12,7 +12,7 @@ from tunelang.estimate.work import Work
 MFU = {"H100-80GB": 0.42, "H200": 0.42, "A100-80GB": 0.46, "A100-40GB": 0.46}
 MFU_OTHER = 0.38
 GPU_BAND = (0.75, 1.35)  # a first-principles figure without a probe is within 25-35 %
-# FLOP/s of one core in large multiplications, AVX-512 with and without bf16 (stack notes, section 0).
+# FLOP/s of one core in large multiplications, AVX-512 with and without bf16 (stack notes, 0).
 CPU_BF16, CPU_FP32, CPU_SLOW_BF16 = 138e9, 66e9, 15e9
 CPU_EFFICIENCY = (
     0.35  # small shapes, attention and the optimizer (stack notes, section 3: 6.1 s for

@@ -201,7 +201,7 @@ def _gates(stage: Declared, building: Building) -> list[Gate]:
                 measure=measure,
                 compare=check.compare,
                 bound=check.bound,
-                enforce=stage.enforce,  # type: ignore[arg-type]
+                enforce=stage.enforce,
                 place=check.span.place,
             )
         )

@@ -92,7 +92,7 @@ def _source(
 
 def expand(pattern: str, folder: Path) -> list[Path]:
     """Files that a pattern names, sorted; `**` reaches into folders."""
-    found = glob.glob(pattern, root_dir=folder, recursive=True)
+    found = glob.iglob(pattern, root_dir=folder, recursive=True)  # takes absolute paths too
     return sorted((folder / name).resolve() for name in found if (folder / name).is_file())
 
 

@@ -18,9 +18,6 @@ from tunelang.sources.parts import HoldOut as HoldOut
 from tunelang.sources.parts import HubSource as HubSource
 from tunelang.sources.parts import InlineSource as InlineSource
 
-PLAN_VERSION = 1
-
-
 # --- models ---------------------------------------------------------------------------------
 
 
@@ -149,7 +146,7 @@ class Gate(Frozen):
     """A measure compared with a bound; a gate that is not enforced only reports."""
 
     measure: Measure
-    compare: Literal["<", "<=", ">", ">=", "==", "!="]
+    compare: str  # one of < <= > >= == !=
     bound: float
     enforce: bool
     place: str  # path:line of the check, for messages
@@ -185,7 +182,7 @@ class Step(Frozen):
     `product` is the artifact type made: `lm` (a policy) or `reward`.
     """
 
-    version: Literal[1] = PLAN_VERSION
+    version: Literal[1] = 1
     name: str
     method: str
     method_version: int
@@ -194,7 +191,7 @@ class Step(Frozen):
     product: Literal["lm", "reward"]
     seed: int
     precision: Literal["fp32", "bf16"]
-    inputs: dict[str, ModelRef] = {}
+    inputs: dict[str, ModelRef] = Field(default_factory=dict)
     import_from: ModelSource | None = None
     data: Mixture | None = None
     weights: Weights | None = None
@@ -202,18 +199,18 @@ class Step(Frozen):
     lr: float | None = None
     schedule: Schedule | None = None
     batch: Batch | None = None
-    fields: dict[str, Any] = {}
-    gates: list[Gate] = []
-    stack: dict[str, str] = {}
+    fields: dict[str, Any] = Field(default_factory=dict)
+    gates: list[Gate] = Field(default_factory=list)
+    stack: dict[str, str] = Field(default_factory=dict)
     place: Place
     estimate: Estimate | None = None
-    after: list[str] = []  # names of the steps this one needs
+    after: list[str] = Field(default_factory=list)  # names of the steps this one needs
 
 
 class Plan(Frozen):
     """Steps in an order in which each comes after what it needs."""
 
-    version: Literal[1] = PLAN_VERSION
+    version: Literal[1] = 1
     recipe: str
     profile: str | None
     steps: list[Step]

@@ -21,7 +21,7 @@ class Extent:
 
 
 # English text has about 4.4 characters a token in vocabularies of 32k to 128k (Llama 3 report,
-# arXiv 2407.21783, section 3.2: 3.94 for the 128k vocabulary on English); only packed epochs use it.
+# arXiv 2407.21783, section 3.2: 3.94 for its 128k vocabulary); only packed epochs use it.
 CHARACTERS_PER_TOKEN = 3.94
 
 

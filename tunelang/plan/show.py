@@ -112,7 +112,7 @@ def _where(step: Step) -> str:
     device = (
         f"{place.gpus} × {place.gpu}" if place.device == "cuda" else f"CPU, {place.threads} threads"
     )
-    extras = [place.sharding] if place.sharding != "none" else []
+    extras: list[str] = [place.sharding] if place.sharding != "none" else []
     extras += ["activation checkpointing"] if place.checkpointing else []
     return ", ".join([f"{step.name}: {device}", step.precision, *extras])
 

@@ -56,7 +56,7 @@ def _check(item: tree.Check, declared: Declared, reading: Reading) -> Check | No
             )
         )
         return None
-    on, arguments = _operand(item.operand, reading)
+    on, arguments = _operand(item.operand, replace(reading, name=name))
     bound: Any = read(item.value, BOUNDS[METRICS[name].unit], replace(reading, name=name))
     if BAD in (on, bound) or BAD in arguments.values():
         return None
@@ -71,7 +71,7 @@ def _operand(operand: tree.Path | tree.Call, reading: Reading) -> tuple[Any, dic
     arguments: dict[str, Any] = {}
     for argument in operand.arguments if isinstance(operand, tree.Call) else ():
         if argument.name is None:
-            on = read(argument.value, ON, replace(reading, name=operand.path.text))
+            on = read(argument.value, ON, reading)
         elif argument.name.text in ("versus", "judge"):
             arguments[argument.name.text] = read(
                 argument.value, MODELS, replace(reading, name=argument.name.text)

@@ -1,4 +1,4 @@
-"""The kinds of declaration and their fields. Methods, weights and sources come from the registry."""
+"""The kinds of declaration and their fields; methods, weights and sources are registered."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def stack(*layers: Layer) -> Layer:
 
 
 def lift(declaration: Declaration, known: tuple[str, ...], scope: Scope, origin: str) -> Layer:
-    """`data d = hf("x", format = chat)`: arguments that are fields of the kind become its fields."""
+    """`data d = hf("x", format = chat)`: arguments that are the kind's fields become that."""
     value = declaration.value
     assert value is not None
     span = declaration.name.span

@@ -16,7 +16,7 @@ from tunelang.syntax.tree import Assignment, Block, Broken, Declaration, Item, V
 
 @dataclass
 class Overrides:
-    """What lies over the declarations: by full name, by kind (`every`), and values of let and param."""
+    """What lies over declarations: by full name, by kind (`every`), and for let and param."""
 
     named: dict[str, list[Layer]] = field(default_factory=dict)
     every: dict[str, list[Layer]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Literals meet the type a field expects: numbers, ratios, counts, durations, bytes, money, text."""
+"""Literals meet the type a field expects: numbers, counts, durations, bytes, money, text."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Count:
 
 @dataclass(frozen=True)
 class HowLong:
-    """A stretch of training, as a Quantity in steps, epochs, tokens, episodes, seconds or a ratio."""
+    """A stretch of training, as a Quantity in one of `units` (`ratio` is of the whole run)."""
 
     units: tuple[str, ...] = ("epochs", "steps", "tokens", "seconds")
 

@@ -118,7 +118,7 @@ def _extends_problem(
 
 
 def _method(family: list[tuple[Declaration, Scope]], work: Work) -> Method | None:
-    """A stage's method, its own or that of what it extends; TL104 where there is none of that name."""
+    """A stage's method, its own or that of what it extends; TL104 where it is not known."""
     token = next((each.type for each, _ in family if each.type), None)
     known = kinds.methods()
     if token is None:

@@ -62,7 +62,7 @@ def _folded(
     owner: Owner,
     found: list[Diagnostic],
 ) -> dict[str, Written]:
-    """Paths into a variant (`weights.rank`) become arguments of its value; unknown ones are TL102."""
+    """Paths into a variant (`weights.rank`) become arguments of it; unknown ones are TL102."""
     folded: dict[str, Written] = {}
     for path, written in values.items():
         head, _, inner = path.rpartition(".")

@@ -27,7 +27,8 @@ TRUTHY = {
 NOTHING = ("null", "none", "None", "nil")
 
 
-def word(path: Path, expected: schema.Type, reading: Reading) -> Any:
+def word(path: Any, expected: Any, reading: Reading) -> Any:
+    """A word where any type is expected."""
     words = _symbols(expected)
     text = path.text
     declared = reading.scope.look_up(text)

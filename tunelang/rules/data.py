@@ -38,7 +38,7 @@ def wrong_format(resolved: Resolved) -> Iterator[Diagnostic]:
                 yield error(
                     "TL302",
                     "wrong-format",
-                    f"`{stage.name}` takes {takes} rows, and `{part.name}` holds `{form.name}` rows",
+                    f"`{stage.name}` takes {takes} rows, `{part.name}` holds `{form.name}` rows",
                     stage.span_of(method.data_field),
                     f"holds `{form.name}` rows",
                     others=(Label(part.span_of("format"), "said here"),),
@@ -134,7 +134,7 @@ def gate_without_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
                     check.span,
                     "would measure trained rows",
                     others=(Label(data.span, "declared here"),),
-                    help=f"write `hold_out = 5%` in `{data.name}` and measure `{data.name}.hold_out`",
+                    help=f"write `hold_out = 5%` in it and measure `{data.name}.hold_out`",
                 )
 
 

@@ -48,7 +48,7 @@ def quantised_full_tuning(resolved: Resolved) -> Iterator[Diagnostic]:
             yield error(
                 "TL412",
                 "quantised-full-tuning",
-                f"`{stage.name}` tunes every weight, and `{start.name}` was trained over 4-bit weights",
+                f"`{stage.name}` tunes every weight of `{start.name}`, which has 4-bit weights",
                 stage.span_of("weights"),
                 "cannot train 4-bit weights",
                 others=(Label(start.span_of("weights"), "4-bit here"),),
@@ -80,7 +80,7 @@ def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
             yield warning(
                 "TL502",
                 "reward-before-sft",
-                f"`{reward.name}` was trained from `{start}`, and `{stage.name}` starts from `{policy.name}`",
+                f"`{reward.name}` started from `{start}`, `{stage.name}` from `{policy.name}`",
                 stage.span_of("reward"),
                 f"knows `{start}` only",
                 help=f"a judge of what `{policy.name}` writes had best start from `{policy.name}`",

@@ -53,12 +53,13 @@ def _wrong_stage(
         for n, s in recipe.stages.items()
         if s.method and s.method.product in wanted.products and s is not stage
     ]
+    makes = PRODUCTS[made.method.product]
     needs = " or ".join(PRODUCTS[product] for product in wanted.products)
     guess = nearest(made.name, fits) or (fits[0] if len(fits) == 1 else None)
     return error(
         "TL115",
         "wrong-stage-kind",
-        f"`{stage.name}.{path}` needs {needs}, and `{made.name}` makes {PRODUCTS[made.method.product]}",
+        f"`{stage.name}.{path}` needs {needs}, and `{made.name}` makes {makes}",
         span,
         f"must make {needs}",
         others=(Label(made.span, f"trained by {made.method.name.replace('_', ' ')} here"),),

@@ -29,7 +29,7 @@ LONGEST = 1 << 24  # bytes of one string; more means the file is damaged
 
 
 def header(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Metadata by key (arrays give their length) and tensor names. ValueError for what is no GGUF."""
+    """Metadata by key (arrays give their length) and tensor names. Raises ValueError."""
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             msg = "it does not begin with GGUF"

@@ -1,12 +1,13 @@
 """Files -> raw rows: one reader per ending, each row with the place it came from.
 
-txt gives one row a line that is not empty, md one row a file, as `datasets` reads text.
+txt gives one row a line that is not empty, as `datasets` reads text; md gives one row a file.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,17 @@ from tunelang.diagnostic import error
 from tunelang.sources import RowError
 
 Raw = tuple[dict[str, Any], str]  # values by column, and `file:line`
+UTF8 = "utf-8-sig"  # a byte order mark, which some editors write, is no part of the first row
+# What people call the values of JSON, Parquet and Arrow.
+KINDS = {
+    type(None): "nothing (null)",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def read_file(path: str) -> Iterator[Raw]:
@@ -26,49 +38,69 @@ def read_file(path: str) -> Iterator[Raw]:
         )
     try:
         yield from reader(path)
-    except UnicodeDecodeError as problem:
-        raise unreadable(path, f"is not UTF-8 (byte {problem.start})") from None
+    except UnicodeDecodeError:
+        raise unreadable(f"{path}{_first_bad_line(path)}", "is not UTF-8", RECODE) from None
     except OSError as problem:
         raise unreadable(path, f"cannot be read: {problem.strerror or problem}") from None
 
 
+RECODE = "save it as UTF-8: `iconv -f latin1 -t utf-8`, if latin1 is what it is"
+
+
 def unreadable(place: str, why: str, help: str = "") -> RowError:
+    """TL320: the row or file at `place` cannot be read."""
     return RowError(error("TL320", "unreadable-row", f"{place} {why}", None, help=help))
 
 
+def kind_of(value: Any) -> str:
+    """What a person calls the kind of a value."""
+    return KINDS.get(type(value), type(value).__name__)
+
+
+def _first_bad_line(path: str) -> str:
+    """`:line` of the first line that is not UTF-8."""
+    for number, raw in enumerate(Path(path).read_bytes().split(b"\n"), 1):
+        try:
+            raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return f":{number}"
+    return ""
+
+
 def _lines(path: str) -> Iterator[tuple[int, str]]:
-    with Path(path).open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                yield number, raw.decode("utf-8")
-            except UnicodeDecodeError:
-                raise unreadable(f"{path}:{number}", "is not UTF-8") from None
+    """Lines that hold something. Only \\n ends one: \\u2028 may stand inside JSON."""
+    with Path(path).open(encoding=UTF8, newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield number, line.rstrip("\r\n")
 
 
 def _jsonl(path: str) -> Iterator[Raw]:
     for number, line in _lines(path):
-        if not line.strip():
-            continue
         place = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except ValueError as problem:
-            raise unreadable(place, f"is not JSON: {problem}") from None
-        yield _object(row, place), place
+        yield _object(_parsed(line, place), place), place
+
+
+def _parsed(text: str, place: str) -> Any:
+    """A JSON value; a mistake is told by its line within the text where there are several."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as problem:
+        line = f":{problem.lineno}" if "\n" in text else ""
+        column = f" at column {problem.colno}"
+        raise unreadable(f"{place}{line}", f"is not JSON: {problem.msg}{column}") from None
+    except (ValueError, RecursionError):
+        raise unreadable(place, "is JSON with a number or a nesting that is too long") from None
 
 
 def _object(row: Any, place: str) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise unreadable(place, f"holds {type(row).__name__}, not an object with columns")
+        raise unreadable(place, f"holds {kind_of(row)}, not an object with columns")
     return row
 
 
 def _json(path: str) -> Iterator[Raw]:
-    text = Path(path).read_text(encoding="utf-8")
-    try:
-        rows = json.loads(text)
-    except json.JSONDecodeError as problem:
-        raise unreadable(f"{path}:{problem.lineno}", f"is not JSON: {problem.msg}") from None
+    rows = _parsed(Path(path).read_text(encoding=UTF8), path)
     rows = rows.get("data") if isinstance(rows, dict) else rows
     if not isinstance(rows, list):
         raise unreadable(path, 'is neither a list of rows nor {"data": [rows]}')
@@ -77,7 +109,8 @@ def _json(path: str) -> Iterator[Raw]:
 
 
 def _csv(path: str) -> Iterator[Raw]:
-    with Path(path).open(encoding="utf-8", newline="") as file:
+    csv.field_size_limit(sys.maxsize)  # 131,072 characters by default: too short for documents
+    with Path(path).open(encoding=UTF8, newline="") as file:
         rows = csv.DictReader(file, strict=True)
         try:
             for row in rows:
@@ -91,35 +124,45 @@ def _csv(path: str) -> Iterator[Raw]:
 
 def _txt(path: str) -> Iterator[Raw]:
     for number, line in _lines(path):
-        if line.strip():
-            yield {"text": line.rstrip("\r\n")}, f"{path}:{number}"
+        yield {"text": line}, f"{path}:{number}"
 
 
 def _md(path: str) -> Iterator[Raw]:
-    yield {"text": Path(path).read_text(encoding="utf-8")}, path
+    yield {"text": Path(path).read_text(encoding=UTF8)}, path
 
 
 def _columns(path: str) -> Iterator[Raw]:
     """Parquet and Arrow, a batch of rows at a time."""
     try:
-        import pyarrow as arrow
-        import pyarrow.parquet as parquet
+        import pyarrow
     except ImportError:
         raise unreadable(path, "needs pyarrow", "pip install pyarrow") from None
+    number = 0
     try:
-        opened = (
-            parquet.ParquetFile(path) if path.endswith(".parquet") else arrow.ipc.open_file(path)
-        )
-        batches = (
-            opened.iter_batches() if path.endswith(".parquet") else opened.read_all().to_batches()
-        )
-        number = 0
-        for batch in batches:
+        for batch in _batches(path, pyarrow):
             for row in batch.to_pylist():
                 number += 1
                 yield row, f"{path} row {number}"
-    except (arrow.ArrowInvalid, arrow.ArrowTypeError) as problem:
+    except pyarrow.ArrowException as problem:
         raise unreadable(path, f"is damaged: {problem}") from None
+
+
+def _batches(path: str, arrow: Any) -> Iterator[Any]:
+    """Record batches of a Parquet file, or of an Arrow file in either of its two layouts."""
+    if path.lower().endswith(".parquet"):
+        from pyarrow import parquet
+
+        yield from parquet.ParquetFile(path).iter_batches()
+        return
+    with arrow.memory_map(path) as file:
+        try:
+            opened = arrow.ipc.open_file(file)
+        except arrow.ArrowInvalid:  # `datasets` writes the streaming layout
+            file.seek(0)
+            yield from arrow.ipc.open_stream(file)
+            return
+        for number in range(opened.num_record_batches):
+            yield opened.get_batch(number)
 
 
 READERS: dict[str, Callable[[str], Iterator[Raw]]] = {

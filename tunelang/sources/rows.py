@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -49,39 +50,48 @@ def read(part: DataPart) -> list[Row]:
         raise TypeError(msg)
     rows = [row(values, place, part) for values, place in raw_rows(part.source)]
     if not rows:
-        raise RowError(error("TL312", "empty-after-filters", f"`{part.name}` has no rows", None))
+        raise empty(f"`{part.name}` has no rows")
     return rows
 
 
 def split(rows: Iterable[Row], part: DataPart) -> Split:
     """The first `limit` rows, those with the smallest hashes of their content set aside.
 
-    The number held out is exact but for rows that are equal, which stay on one side.
+    The same rows whatever their order. The number held out is exact wherever equal rows, which
+    stay on one side, let it be.
     """
     kept = list(rows)[: part.limit]
     if part.hold_out is None:
         return Split(kept, [])
     wanted = held_out_count(len(kept), part.hold_out)
     if not 0 < wanted < len(kept):
-        raise RowError(
-            error(
-                "TL312",
-                "empty-after-filters",
-                f"`{part.name}` has {len(kept)} rows, and holding out {wanted} leaves "
-                + ("none to train on" if wanted else "none to measure on"),
-                None,
-                help="change `hold_out` or `limit`",
-            )
+        left = "none to train on" if wanted else "none to measure on"
+        raise empty(
+            f"`{part.name}` has {len(kept)} rows, and holding out {wanted} leaves {left}",
+            "change `hold_out` or `limit`",
         )
     marks = [content_hash(each) for each in kept]
-    last = sorted(marks)[wanted - 1]
-    train = [each for each, mark in zip(kept, marks, strict=True) if mark > last]
-    held_out = [each for each, mark in zip(kept, marks, strict=True) if mark <= last]
+    aside = _set_aside(marks, wanted)
+    pairs = list(zip(kept, marks, strict=True))
+    train = [each for each, mark in pairs if mark not in aside]
     if not train:
-        raise RowError(
-            error("TL312", "empty-after-filters", f"every row of `{part.name}` is the same", None)
-        )
-    return Split(train, held_out)
+        raise empty(f"every row of `{part.name}` is the same, so none can be held out")
+    return Split(train, [each for each, mark in pairs if mark in aside])
+
+
+def _set_aside(marks: Sequence[str], wanted: int) -> set[str]:
+    """Groups of equal rows in the order of their hashes, as long as they fit into `wanted`.
+
+    Where none fits, the smallest group.
+    """
+    count = Counter(marks)
+    aside: set[str] = set()
+    room = wanted
+    for mark in sorted(count):
+        if count[mark] <= room:
+            aside.add(mark)
+            room -= count[mark]
+    return aside or {min(count, key=lambda mark: (count[mark], mark))}
 
 
 def held_out_count(rows: int, hold_out: HoldOut) -> int:
@@ -92,5 +102,11 @@ def held_out_count(rows: int, hold_out: HoldOut) -> int:
 
 
 def content_hash(each: Row) -> str:
+    """sha256 of a row's values by role; its place does not count."""
     text = json.dumps(each.values, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def empty(why: str, help: str = "") -> RowError:
+    """TL312."""
+    return RowError(error("TL312", "empty-after-filters", why, None, help=help))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 from typing import Any
 
 from tunelang.diagnostic import error
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.sources import RowError
 from tunelang.sources.parts import DataFormat
+from tunelang.sources.readers import kind_of, unreadable
 
+# Who speaks: OpenAI's and ShareGPT's names -> the chat template's.
 ROLES = {
     "human": "user",
     "gpt": "assistant",
@@ -18,7 +21,6 @@ ROLES = {
     "system": "system",
     "tool": "tool",
     "function": "tool",
-    "bing": "tool",
 }
 # What a role of a format may lack.
 OPTIONAL = {
@@ -26,67 +28,85 @@ OPTIONAL = {
     "instruct": ("system", "input"),
     "ranking": ("ranks", "scores"),
 }
+MESSAGE_COLUMNS = ("messages", "conversations", "conversation")
+AS_THEY_ARE = ("margin", "good", "label", "ranks", "scores", "replies")
+# How Anthropic's HH set, whose pairs hold the whole dialogue, marks who speaks.
+ASSISTANT_SPEAKS = "\n\nAssistant:"
 
 
 def recognise(row: Mapping[str, Any]) -> DataFormat | None:
     """The well-known shape of a row, None where it is none of them."""
-    has = set(row)
-    messages = _message_column(row)
-    if {"chosen", "rejected"} <= has:
-        shape = (
-            "UltraFeedback"
-            if isinstance(row["chosen"], list) and {"score_chosen", "score_rejected"} <= has
-            else "TRL preference"
-        )
-        columns = {"chosen": "chosen", "rejected": "rejected"}
-        return _format(
-            "preference", columns | ({"prompt": "prompt"} if "prompt" in has else {}), shape
-        )
-    if messages:
-        return _format(
-            "chat",
-            {"messages": messages},
-            "ShareGPT" if messages == "conversations" else "OpenAI messages",
-        )
-    if {"instruction", "output"} <= has:
-        columns = {"prompt": "instruction", "reply": "output"} | (
-            {"input": "input"} if "input" in has else {}
-        )
-        return _format("instruct", columns, "Alpaca")
-    if {"prompt", "completion"} <= has:
-        return _format(
-            "instruct", {"prompt": "prompt", "reply": "completion"}, "TRL prompt-completion"
-        )
-    if has == {"prompt"}:
-        return _format("prompt", {"field": "prompt"}, "TRL prompts")
-    if "text" in has and "label" in has:
-        return _format("labelled", {"text": "text", "label": "label"}, "labelled text")
-    return _format("text", {"field": "text"}, "text") if "text" in has else None
-
-
-def _format(kind: str, columns: dict[str, str], shape: str) -> DataFormat:
-    return DataFormat(kind=kind, columns=columns, recognised=shape)  # type: ignore[arg-type]
-
-
-def _message_column(row: Mapping[str, Any]) -> str | None:
-    for name in ("messages", "conversations", "conversation"):
-        if isinstance(row.get(name), list):
-            return name
+    for shape in (_pairs, _conversation, _instruction, _plain):
+        found = shape(row)
+        if found:
+            return found
     return None
+
+
+def _pairs(row: Mapping[str, Any]) -> DataFormat | None:
+    """Preference pairs, lists with scores or ranks, and single judgements."""
+    has = set(row)
+    if {"chosen", "rejected"} <= has:
+        scored = {"score_chosen", "score_rejected"} <= has and isinstance(row["chosen"], list)
+        columns = [name for name in ("prompt", "chosen", "rejected", "margin") if name in has]
+        return _format("preference", columns, "UltraFeedback" if scored else "TRL preference")
+    for order in ("ranks", "scores"):
+        if {"prompt", "replies", order} <= has:
+            return _format("ranking", ["prompt", "replies", order], "ranked replies")
+    if {"prompt", "completion", "label"} <= has and isinstance(row["label"], bool):
+        columns = {"prompt": "prompt", "reply": "completion", "good": "label"}
+        return _format("feedback", columns, "TRL unpaired preference")
+    return None
+
+
+def _conversation(row: Mapping[str, Any]) -> DataFormat | None:
+    for name in MESSAGE_COLUMNS:
+        turns = row.get(name)
+        if isinstance(turns, list) and turns and isinstance(turns[0], dict):
+            shape = "ShareGPT" if "from" in turns[0] else "OpenAI messages"
+            return _format("chat", {"messages": name}, shape)
+    return None
+
+
+def _instruction(row: Mapping[str, Any]) -> DataFormat | None:
+    if {"instruction", "output"} <= set(row):
+        columns = {"prompt": "instruction", "reply": "output"}
+        columns |= {role: role for role in ("system", "input") if role in row}
+        return _format("instruct", columns, "Alpaca")
+    if {"prompt", "completion"} <= set(row):
+        columns = {"prompt": "prompt", "reply": "completion"}
+        return _format("instruct", columns, "TRL prompt-completion")
+    return None
+
+
+def _plain(row: Mapping[str, Any]) -> DataFormat | None:
+    if {"text", "label"} <= set(row):
+        return _format("labelled", ["text", "label"], "labelled text")
+    if "text" in row:
+        return _format("text", {"field": "text"}, "text")
+    return _format("prompt", {"field": "prompt"}, "TRL prompts") if "prompt" in row else None
+
+
+def _format(kind: str, columns: dict[str, str] | list[str], shape: str) -> DataFormat:
+    named = columns if isinstance(columns, dict) else {name: name for name in columns}
+    return DataFormat(kind=kind, columns=named, recognised=shape)  # type: ignore[arg-type]
+
+
+# --- values by role -------------------------------------------------------------------------
 
 
 def normalise(row: Mapping[str, Any], form: DataFormat, place: str) -> dict[str, Any]:
     """Values by role. Raises RowError for a missing column or a value of the wrong type."""
     values = {
-        role: _cell(row, column, place)
+        ("text" if form.kind == "text" else "prompt") if role == "field" else role: _checked(
+            role, _cell(row, column, place), f"{place}: `{column}`"
+        )
         for role, column in form.columns.items()
         if _wanted(row, role, column, form)
     }
-    if form.kind in ("text", "prompt"):
-        values = {("text" if form.kind == "text" else "prompt"): values["field"]}
     if form.kind == "preference" and "prompt" not in values:
-        values |= _implicit_prompt(values, place)
-    return {role: _checked(form.kind, role, value, place) for role, value in values.items()}
+        values = values | _implicit_prompt(values, place)
+    return values
 
 
 def _wanted(row: Mapping[str, Any], role: str, column: str, form: DataFormat) -> bool:
@@ -103,61 +123,78 @@ def _cell(row: Mapping[str, Any], column: str, place: str) -> Any:
 def missing_column(column: str, present: Sequence[str], place: str) -> RowError:
     """TL301."""
     guess = did_you_mean(nearest(column, present))
-    return RowError(
-        error(
-            "TL301",
-            "missing-column",
-            f"{place} has no column `{column}`",
-            None,
-            help=guess or f"its columns are {', '.join(present)}",
-        )
-    )
+    listed = f"its columns are {', '.join(present)}" if present else "it has no columns"
+    message = f"{place} has no column `{column}`"
+    return RowError(error("TL301", "missing-column", message, None, help=guess or listed))
 
 
 def _implicit_prompt(values: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Chosen and rejected as whole conversations: what they share before the last turn."""
+    """Chosen and rejected hold the whole dialogue: what both begin with is the prompt."""
     chosen, rejected = values["chosen"], values["rejected"]
-    if not (
-        isinstance(chosen, list)
-        and isinstance(rejected, list)
-        and len(chosen) > 1
-        and len(rejected) > 1
-    ):
+    if isinstance(chosen, list) and isinstance(rejected, list):
+        shared = _shared_turns(chosen, rejected)
+    elif isinstance(chosen, str) and isinstance(rejected, str):
+        start, mark, _ = commonprefix([chosen, rejected]).rpartition(ASSISTANT_SPEAKS)
+        shared = len(start + mark)
+    else:
+        shared = 0
+    if not shared:
         raise missing_column("prompt", tuple(values), place)
-    return {"prompt": chosen[:-1], "chosen": chosen[-1:], "rejected": rejected[-1:]}
+    return {"prompt": chosen[:shared], "chosen": chosen[shared:], "rejected": rejected[shared:]}
 
 
-def _checked(kind: str, role: str, value: Any, place: str) -> Any:
+def _shared_turns(chosen: Sequence[Any], rejected: Sequence[Any]) -> int:
+    """How many turns both begin with; the last turn of each is a reply, not part of the prompt."""
+    shared = 0
+    for ours, theirs in zip(chosen[:-1], rejected[:-1], strict=False):
+        if ours != theirs:
+            break
+        shared += 1
+    return shared
+
+
+def _checked(role: str, value: Any, place: str) -> Any:
     if role == "messages" or (
-        isinstance(value, list) and role in ("prompt", "chosen", "rejected", "reply")
+        isinstance(value, list) and role in ("field", "prompt", "chosen", "rejected", "reply")
     ):
         return messages(value, place)
-    if role in ("margin", "good", "label", "ranks", "scores", "replies"):
+    if role in AS_THEY_ARE:
         return value
     if role in ("system", "input") and value is None:
         return ""
     if not isinstance(value, str):
-        raise _wrong(place, f"column for `{role}` holds {type(value).__name__}, not text")
+        raise unreadable(place, f"holds {kind_of(value)}, not text")
     return value
 
 
 def messages(value: Any, place: str) -> list[dict[str, str]]:
     """Messages as role and content, from OpenAI's or ShareGPT's shape."""
     if not isinstance(value, list) or not value:
-        raise _wrong(place, "has no messages")
-    return [_message(each, place) for each in value]
+        what = "an empty list" if value == [] else kind_of(value)
+        raise unreadable(place, f"holds {what}, not messages")
+    return [_message(each, f"{place} message {number}") for number, each in enumerate(value, 1)]
 
 
 def _message(each: Any, place: str) -> dict[str, str]:
     if not isinstance(each, dict):
-        raise _wrong(place, f"a message is {type(each).__name__}, not an object")
+        raise unreadable(place, f"is {kind_of(each)}, not an object with role and content")
     role, content = each.get("role", each.get("from")), each.get("content", each.get("value"))
-    if role not in ROLES or not isinstance(content, str):
-        raise _wrong(
-            place, f"a message needs a role ({', '.join(sorted(set(ROLES.values())))}) and text"
+    if role not in ROLES:
+        raise unreadable(
+            place,
+            f"is said by {role!r}" if role else "does not say whose it is",
+            f"a role is one of {', '.join(sorted(set(ROLES.values())))}",
         )
-    return {"role": ROLES[role], "content": content}
+    return {"role": ROLES[role], "content": _content(content, place)}
 
 
-def _wrong(place: str, why: str) -> RowError:
-    return RowError(error("TL320", "unreadable-row", f"{place}: {why}", None))
+def _content(content: Any, place: str) -> str:
+    """Text, or OpenAI's list of parts of which all are text."""
+    if isinstance(content, list) and content:
+        parts = [part.get("text") if isinstance(part, dict) else None for part in content]
+        if all(isinstance(part, str) for part in parts):
+            return "".join(part for part in parts if part)
+        raise unreadable(place, "has parts that are not text", "models here read text only")
+    if not isinstance(content, str):
+        raise unreadable(place, f"holds {kind_of(content)}, not text")
+    return content

@@ -1,4 +1,4 @@
-"""Text -> tokens. The lexer is total: whatever is written becomes tokens, and gaps keep the rest."""
+"""Text -> tokens. The lexer is total: whatever is written becomes tokens, gaps the rest."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def lex(source: Source) -> tuple[Token, ...]:
     interactive = grammar().parse_interactive(source.text, start="start")
     tokens: list[Token] = []
     position = junk = 0
-    for found in interactive.lexer_thread.lex(interactive.parser_state):
+    lexed = interactive.lexer_thread.lex(interactive.parser_state)  # type: ignore[no-untyped-call]
+    for found in lexed:
         start, end = found.start_pos or 0, found.end_pos or 0
         gap = source.text[position:start]
         tokens.append(Token(found.type, str(found), Span(source, start, end), gap))

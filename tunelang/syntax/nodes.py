@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lark
@@ -42,18 +42,18 @@ class Nodes:
         return tuple(self.item(each) for each in trees if getattr(each, "data", "") in ITEMS)
 
     def item(self, tree: Any) -> Item:
-        build = {
+        build: dict[str, Callable[[Any], Item]] = {
             "import_": self._import,
             "declaration": self._declaration,
             "block": self._block,
             "assignment": self._assignment,
             "check": self._check,
-        }[tree.data]
-        item: Item = build(tree)
-        return item
+        }
+        return build[tree.data](tree)
 
     def token(self, found: Any) -> Token:
-        return self.tokens[found.start_pos]
+        index: int = found.start_pos
+        return self.tokens[index]
 
     def _span(self, tree: Any) -> Span:
         first, last = tree, tree

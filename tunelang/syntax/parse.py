@@ -79,7 +79,7 @@ def _whole(source: Source, tokens: tuple[Token, ...]) -> File | None:
         for index, token in significant(tokens):
             last = leaf(token, index)
             interactive.feed_token(last)
-        tree = interactive.feed_eof(last)
+        tree = interactive.feed_eof(last)  # type: ignore[no-untyped-call]
     except UnexpectedToken:
         return None
     nodes = Nodes(tokens)

@@ -201,14 +201,15 @@ class Recovery:
         last = None
         at = -1
         try:
-            for at, (index, token) in enumerate(chunk):
+            for index, token in chunk:
+                at += 1
                 last = leaf(token, index)
                 interactive.feed_token(last)
             at = len(chunk)
-            tree = interactive.feed_eof(last)
+            tree = interactive.feed_eof(last)  # type: ignore[no-untyped-call]
         except UnexpectedToken:
             tokens = tuple(token for _, token in chunk)
-            accepts = frozenset(interactive.accepts())
+            accepts = frozenset(interactive.accepts())  # type: ignore[no-untyped-call]
             self.found.append(explain(Mistake(tokens, at, accepts)))
             return Broken(tokens, tokens[0].span.to(tokens[-1].span))
         item = self.nodes.item(tree.children[0])

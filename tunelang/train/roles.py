@@ -170,7 +170,8 @@ def load_head(judged: Origin, job: Job) -> Tensor:
             "the reward has no score head",
             "name a reward_modeling stage",
         )
-    return load_file(judged.head)["weight"].to(job.device)
+    found: Tensor = load_file(judged.head)["weight"].to(job.device)
+    return found
 
 
 def ending(speech: Speech) -> list[int]:
@@ -203,9 +204,7 @@ def critic_of(step: Step, job: Job, trained: Trained, judge: Judge, *, shared: b
             head.weight.copy_(judge.head)
             head.bias.fill_(judge.bias)
     elif wanted:
-        job.note(
-            "the reward rests on other weights than the policy: the value model starts from the policy"
-        )
+        job.note("the reward rests on other weights: the value model starts from the policy")
     return Critic(role, head)
 
 

@@ -101,7 +101,7 @@ def reply_logits(model: Any, episodes: Episodes, lens: Lens, temperature: float)
     if forward.has_plain_head(model):
         hidden = hidden_at_reads(model, episodes, lens)
         with forward.autocast(lens.precision, lens.device):
-            logits = forward.causal(model).get_output_embeddings()(hidden)
+            logits: Tensor = forward.causal(model).get_output_embeddings()(hidden)
         return logits.float() / temperature
     with forward.autocast(lens.precision, lens.device):
         whole = forward.causal(model)(input_ids=episodes.ids, use_cache=False).logits
