@@ -106,8 +106,8 @@ def test_sft_is_trls(shop: Shop, tmp_path: Path, kind: str) -> None:
     )
     theirs.train()
     step = training("sft", "ours", part("instruct", NOTHING), place=place(8, 1))
-    material = sft.Material([Split("rows", rows(), [])], [], [], None)  # type: ignore[arg-type]
-    objective = sft.learn(step, both[0], material, LENS, dict)
+    material = sft.Material([Split("rows", rows(), [])], [], [], None, LENS)  # type: ignore[arg-type]
+    objective = sft.learn(step, both[0], material, dict)
     same_course(ours(shop, "sft", objective), theirs.state.log_history)
     assert largest_difference(named(both[0].model), named(both[1].model)) < 2e-5
 

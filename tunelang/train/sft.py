@@ -52,6 +52,7 @@ class Material:
     measured: list[Row]
     asked: list[Any]
     writer: Writer
+    lens: Lens
 
 
 def run(step: Step, job: Job) -> Metrics:
@@ -66,7 +67,7 @@ def run(step: Step, job: Job) -> Metrics:
     speech = speak(step, job, start)
     job.phase("reading data")
     material = gather(step, job, speech)
-    lens = Lens(step.precision, job.device, start.tokenizer.pad_token_id)
+    lens = material.lens
     gates = gauges.prepare(step, job, gate_writer(material.writer))
 
     def own_of(model: Any) -> dict[str, float]:
@@ -83,7 +84,7 @@ def run(step: Step, job: Job) -> Metrics:
     machine.seed(step.seed)  # the adapter's start depends on nothing that came before
     trained = trainable.make_trainable(start, weights_of(step))
     enable_recompute(step, trained)
-    objective = learn(step, trained, material, lens, lambda: own_of(trained.model))
+    objective = learn(step, trained, material, lambda: own_of(trained.model))
     series = loop.train(step, job, objective)
     settle(step, trained)
     job.phase("measuring")
@@ -141,7 +142,8 @@ def gather(step: Step, job: Job, speech: Speech) -> Material:
         for split in loaded
         for example in split.held_out
     ]
-    return Material(encoded, measured, [one for one in asked if one is not None], writer)
+    lens = Lens(step.precision, job.device, speech.tokenizer.pad_token_id)
+    return Material(encoded, measured, [one for one in asked if one is not None], writer, lens)
 
 
 def gate_writer(writer: Writer) -> Writer:
@@ -157,13 +159,11 @@ def packed(split: Split[Row], length: int, job: Job) -> Split[Row]:
 
 
 def learn(
-    step: Step,
-    trained: Trained,
-    material: Material,
-    lens: Lens,
-    taken: Callable[[], dict[str, float]],
+    step: Step, trained: Trained, material: Material, taken: Callable[[], dict[str, float]]
 ) -> loop.Objective:
     """The objective: summed cross-entropy over micro-batches of rows."""
+
+    lens = material.lens
 
     def loss(micro: Sequence[Row]) -> Tensor:
         batch = forward.collate(micro, lens.pad, lens.device)
