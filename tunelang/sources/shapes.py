@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os.path import commonprefix
 from typing import Any
 
 from tunelang.diagnostic import error
@@ -48,8 +47,8 @@ def _pairs(row: Mapping[str, Any]) -> DataFormat | None:
     has = set(row)
     if {"chosen", "rejected"} <= has:
         scored = {"score_chosen", "score_rejected"} <= has and isinstance(row["chosen"], list)
-        columns = [name for name in ("prompt", "chosen", "rejected", "margin") if name in has]
-        return _format("preference", columns, "UltraFeedback" if scored else "TRL preference")
+        roles = [name for name in ("prompt", "chosen", "rejected", "margin") if name in has]
+        return _format("preference", roles, "UltraFeedback" if scored else "TRL preference")
     for order in ("ranks", "scores"):
         if {"prompt", "replies", order} <= has:
             return _format("ranking", ["prompt", "replies", order], "ranked replies")
@@ -84,11 +83,13 @@ def _plain(row: Mapping[str, Any]) -> DataFormat | None:
         return _format("labelled", ["text", "label"], "labelled text")
     if "text" in row:
         return _format("text", {"field": "text"}, "text")
-    return _format("prompt", {"field": "prompt"}, "TRL prompts") if "prompt" in row else None
+    # A prompt beside other columns may be half of a pair that is named in another way.
+    return _format("prompt", {"field": "prompt"}, "TRL prompts") if set(row) == {"prompt"} else None
 
 
-def _format(kind: str, columns: dict[str, str] | list[str], shape: str) -> DataFormat:
-    named = columns if isinstance(columns, dict) else {name: name for name in columns}
+def _format(kind: str, columns: Mapping[str, str] | Sequence[str], shape: str) -> DataFormat:
+    """Columns by role, or a list of columns that are named as their roles."""
+    named = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns}
     return DataFormat(kind=kind, columns=named, recognised=shape)  # type: ignore[arg-type]
 
 
@@ -134,8 +135,9 @@ def _implicit_prompt(values: Mapping[str, Any], place: str) -> dict[str, Any]:
     if isinstance(chosen, list) and isinstance(rejected, list):
         shared = _shared_turns(chosen, rejected)
     elif isinstance(chosen, str) and isinstance(rejected, str):
-        start, mark, _ = commonprefix([chosen, rejected]).rpartition(ASSISTANT_SPEAKS)
-        shared = len(start + mark)
+        spoken = chosen.split(ASSISTANT_SPEAKS)
+        turns = _shared_turns(spoken, rejected.split(ASSISTANT_SPEAKS))
+        shared = sum(len(turn + ASSISTANT_SPEAKS) for turn in spoken[:turns])
     else:
         shared = 0
     if not shared:
