@@ -42,10 +42,18 @@ def settings_of(fields: dict[str, Any], micro: int) -> Settings:
     """From Step.fields."""
     rollout, value = fields["rollout"], fields["value"]
     return Settings(
-        temperature=rollout["temperature"], clip=fields["clip"], value_clip=value["clip"], value_weight=value["coefficient"],
-        gamma=fields["gamma"], lam=fields["lambda"], epochs=rollout["epochs"], minibatches=rollout["minibatches"],
-        micro=micro, max_grad_norm=fields["max_grad_norm"], whiten_rewards=fields["whiten_rewards"],
-    )  # fmt: skip
+        temperature=rollout["temperature"],
+        clip=fields["clip"],
+        value_clip=value["clip"],
+        value_weight=value["coefficient"],
+        gamma=fields["gamma"],
+        lam=fields["lambda"],
+        epochs=rollout["epochs"],
+        minibatches=rollout["minibatches"],
+        micro=micro,
+        max_grad_norm=fields["max_grad_norm"],
+        whiten_rewards=fields["whiten_rewards"],
+    )
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,9 @@ def micros(count: int, size: int) -> Iterator[range]:
 
 
 @torch.no_grad()
-def log_probabilities_of(role: Role, rows: Sequence[Episode], lens: Lens, settings: Settings) -> Tensor:
+def log_probabilities_of(
+    role: Role, rows: Sequence[Episode], lens: Lens, settings: Settings
+) -> Tensor:
     """[B, R] log-probabilities of replies under a role; 0 on padding."""
     width = max(len(row.reply) for row in rows)
     found = torch.zeros(len(rows), width, device=lens.device)
@@ -99,7 +109,9 @@ def values_of(who: Cast, rows: Sequence[Episode], settings: Settings) -> Tensor:
     return found
 
 
-def experience(who: Cast, rows: Sequence[Episode], scores: Tensor, coefficient: float, settings: Settings) -> Experience:
+def experience(
+    who: Cast, rows: Sequence[Episode], scores: Tensor, coefficient: float, settings: Settings
+) -> Experience:
     """Log-probabilities, values and advantages of a rollout, all before any update."""
     old = log_probabilities_of(who.policy, rows, who.lens, settings)
     reference = log_probabilities_of(who.reference, rows, who.lens, settings)
@@ -127,12 +139,20 @@ class Stats:
     def means(self) -> dict[str, float]:
         count = max(1, self.micros)
         return {
-            "policy_loss": self.policy_loss / count, "value_loss": self.value_loss / count,
-            "clip_fraction": self.clipped / count, "entropy": self.entropy / count,
-        }  # fmt: skip
+            "policy_loss": self.policy_loss / count,
+            "value_loss": self.value_loss / count,
+            "clip_fraction": self.clipped / count,
+            "entropy": self.entropy / count,
+        }
 
 
-def learn(who: Cast, found: Experience, optimizers: Sequence[Optimizer], settings: Settings, order: torch.Generator) -> Stats:
+def learn(
+    who: Cast,
+    found: Experience,
+    optimizers: Sequence[Optimizer],
+    settings: Settings,
+    order: torch.Generator,
+) -> Stats:
     """Every epoch and minibatch of updates on one rollout."""
     stats = Stats()
     count = len(found.rows)
@@ -145,7 +165,11 @@ def learn(who: Cast, found: Experience, optimizers: Sequence[Optimizer], setting
 
 
 def _minibatch(
-    who: Cast, found: Experience, chosen: tuple[list[int], Stats], optimizers: Sequence[Optimizer], settings: Settings
+    who: Cast,
+    found: Experience,
+    chosen: tuple[list[int], Stats],
+    optimizers: Sequence[Optimizer],
+    settings: Settings,
 ) -> None:
     """One update: gradients summed over micro-batches, each loss over the minibatch's tokens."""
     numbers, stats = chosen
@@ -161,10 +185,14 @@ def _minibatch(
         optimizer.step()
 
 
-def _micro(who: Cast, found: Experience, chosen: tuple[list[int], int, Stats], settings: Settings) -> None:
+def _micro(
+    who: Cast, found: Experience, chosen: tuple[list[int], int, Stats], settings: Settings
+) -> None:
     """Policy and value losses of a few episodes, backward one after the other."""
     numbers, total, stats = chosen
-    part = collate([found.rows[at] for at in numbers], who.lens.pad, who.lens.device, found.mask.shape[1])
+    part = collate(
+        [found.rows[at] for at in numbers], who.lens.pad, who.lens.device, found.mask.shape[1]
+    )
     mask = part.mask
     old, gained = found.old[numbers][mask], found.advantages[numbers][mask]
     with speaking(who.policy) as model:
@@ -173,12 +201,25 @@ def _micro(who: Cast, found: Experience, chosen: tuple[list[int], int, Stats], s
         policy = pl.clipped_policy_sum(new, old, gained, settings.clip) / total
         policy.backward()  # type: ignore[no-untyped-call]
     held, returns = found.values[numbers][mask], found.returns[numbers][mask]
-    value = pl.clipped_value_sum(values(who.critic, part, who.lens), held, returns, settings.value_clip) / total
-    (settings.value_weight * value).backward()
-    _note(stats, (new.detach(), old, logits.detach()), (float(policy.detach()), float(value.detach())), settings)
+    value = (
+        pl.clipped_value_sum(values(who.critic, part, who.lens), held, returns, settings.value_clip)
+        / total
+    )
+    (settings.value_weight * value).backward()  # type: ignore[no-untyped-call]
+    _note(
+        stats,
+        (new.detach(), old, logits.detach()),
+        (float(policy.detach()), float(value.detach())),
+        settings,
+    )
 
 
-def _note(stats: Stats, seen: tuple[Tensor, Tensor, Tensor], losses: tuple[float, float], settings: Settings) -> None:
+def _note(
+    stats: Stats,
+    seen: tuple[Tensor, Tensor, Tensor],
+    losses: tuple[float, float],
+    settings: Settings,
+) -> None:
     new, old, logits = seen
     if stats.micros == 0:
         stats.first_ratio = float((new - old).exp().sub(1).abs().max()) + 1
@@ -188,5 +229,3 @@ def _note(stats: Stats, seen: tuple[Tensor, Tensor, Tensor], losses: tuple[float
     stats.entropy += float(pl.entropy(logits))
     stats.kl_step += float(pl.approximate_kl(new, old))
     stats.micros += 1
-
-
