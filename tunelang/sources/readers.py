@@ -119,7 +119,8 @@ def _csv(path: str) -> Iterator[Raw]:
                     raise unreadable(place, "has another number of cells than the header")
                 yield dict(row), place
         except csv.Error as problem:
-            raise unreadable(f"{path}:{rows.line_num}", f"is not CSV: {problem}") from None
+            line = rows.line_num + 1  # the reader has not counted the line it failed on
+            raise unreadable(f"{path}:{line}", f"is not CSV: {problem}") from None
 
 
 def _txt(path: str) -> Iterator[Raw]:
