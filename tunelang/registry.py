@@ -27,4 +27,6 @@ def modules(group: str) -> tuple[ModuleType, ...]:
 
 def parts(group: str, attribute: str) -> tuple[Any, ...]:
     """The value of `attribute` in every module of the group that has one."""
-    return tuple(getattr(module, attribute) for module in modules(group) if hasattr(module, attribute))
+    return tuple(
+        getattr(module, attribute) for module in modules(group) if hasattr(module, attribute)
+    )

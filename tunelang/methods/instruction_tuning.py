@@ -18,7 +18,7 @@ METHOD = Method(
         **fields("sequences"),
         "template": Field(
             Text(),
-            "chat template: \"chatml\", \"llama3\", or a .jinja file; else the model's own",
+            'chat template: "chatml", "llama3", or a .jinja file; else the model\'s own',
             optional=True,
         ),
         "loss_on": Field(Symbol(("assistant", "all")), "which tokens are trained", "assistant"),

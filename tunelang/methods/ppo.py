@@ -15,7 +15,6 @@ from tunelang.recipe.schema import (
     Number,
     Ratio,
     Reference,
-    Symbol,
     Whole,
 )
 
@@ -39,7 +38,9 @@ VALUE = {
     "lr": Field(Number(above=0, most=10), "learning rate of the value model", "1e-5"),
     "clip": Field(Number(above=0), "values move at most this far in an update", "0.2"),
     "coefficient": Field(Number(least=0), "weight of the value loss", "0.1"),
-    "from": Field(Reference(("stage", "model"), ("lm", "reward")), "what it starts as", optional=True),
+    "from": Field(
+        Reference(("stage", "model"), ("lm", "reward")), "what it starts as", optional=True
+    ),
 }
 PENALTY = {
     "no_end_of_text": Field(Number(), "added to the score of a reply that does not end", "-1.0")
@@ -53,16 +54,24 @@ METHOD = Method(
     product="lm",
     fields={
         "policy": Field(LM, "the model that is trained"),
-        "reference": Field(LM, "the model KL is measured against; else the policy's start", optional=True),
+        "reference": Field(
+            LM, "the model KL is measured against; else the policy's start", optional=True
+        ),
         "reward": Field(Reference(("stage",), ("reward",)), "the reward model that scores replies"),
         "prompts": Field(Reference(("data", "mix")), "what the policy is asked"),
         "weights": Field(weights(), "what trains", "full"),
-        "train": Field(HowLong(("episodes", "steps", "epochs")), "how long it trains", "10k episodes"),
-        "length": Field(Count(("tokens",)), "longest prompt; longer ones are left out", "1024 tokens"),
+        "train": Field(
+            HowLong(("episodes", "steps", "epochs")), "how long it trains", "10k episodes"
+        ),
+        "length": Field(
+            Count(("tokens",)), "longest prompt; longer ones are left out", "1024 tokens"
+        ),
         **optimisation(lr="3e-6", schedule="linear(warmup = 0 steps)"),
         "kl": Field(Group(KL), "the leash"),
         "rollout": Field(Group(ROLLOUT), "how replies are sampled"),
-        "clip": Field(Number(above=0, most=1), "the probability ratio is clipped to 1 +- this", "0.2"),
+        "clip": Field(
+            Number(above=0, most=1), "the probability ratio is clipped to 1 +- this", "0.2"
+        ),
         "gamma": Field(Ratio(), "discount per token", "100%"),
         "lambda": Field(Ratio(), "GAE's lambda", "95%"),
         "value": Field(Group(VALUE), "the value model"),

@@ -41,8 +41,14 @@ def fields(noun: str, **defaults: str) -> dict[str, Field]:
     shared = {
         "weights": Field(weights(), "what trains", "full"),
         "train": Field(HowLong(("epochs", "steps", "tokens")), "how long it trains", "1 epoch"),
-        "batch": Field(Count(tuple(dict.fromkeys((noun, "sequences", "tokens")))), "what one update sees", f"32 {noun}"),
-        "length": Field(Count(("tokens",)), "longest row in tokens; longer ones are cut", "1024 tokens"),
+        "batch": Field(
+            Count(tuple(dict.fromkeys((noun, "sequences", "tokens")))),
+            "what one update sees",
+            f"32 {noun}",
+        ),
+        "length": Field(
+            Count(("tokens",)), "longest row in tokens; longer ones are cut", "1024 tokens"
+        ),
         **optimisation(),
     }
     return _with_defaults(shared, defaults)

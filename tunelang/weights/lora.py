@@ -1,6 +1,16 @@
 """LoRA (Hu et al. 2021, arXiv 2106.09685): low-rank updates beside frozen weights."""
 
-from tunelang.recipe.schema import Either, Field, ListOf, Number, Ratio, Symbol, Text, WeightsKind, Whole
+from tunelang.recipe.schema import (
+    Either,
+    Field,
+    ListOf,
+    Number,
+    Ratio,
+    Symbol,
+    Text,
+    WeightsKind,
+    Whole,
+)
 
 FIELDS = {
     "rank": Field(Whole(least=1, most=4096), "columns of A and rows of B", "16"),
