@@ -8,6 +8,7 @@ from pathlib import Path
 from tunelang.diagnostic import Diagnostic, error
 from tunelang.source import Span
 
+INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -15,52 +16,49 @@ def problem(folder: Path, span: Span | None) -> Diagnostic | None:
     """What keeps the folder from being a model, None where nothing does."""
     shown = span.text if span else str(folder)
     if not folder.is_dir():
-        return error(
-            "TL322", "missing-weights", f"there is no model folder {shown}", span, "not found"
-        )
+        return _missing(f"there is no model folder {shown}", span, "not found")
+    if (folder / "adapter_config.json").is_file():
+        help = "merge it into its model with PEFT's `merge_and_unload`, and name that folder"
+        return _missing(f"{shown} is an adapter, not a whole model", span, "an adapter", help)
     if not (folder / "config.json").is_file():
-        return error(
-            "TL322",
-            "missing-weights",
-            f"{shown} has no config.json, so it is no model folder",
-            span,
-            "not a model",
-        )
-    if not list(folder.glob("*.safetensors")):
-        pickled = [path.name for pattern in PICKLES for path in folder.glob(pattern)]
-        if pickled:
-            return error(
-                "TL903",
-                "pickled-weights",
-                f"{shown} holds pickled weights ({pickled[0]}), and loading them runs code",
-                span,
-                "pickled",
-                help="convert them to safetensors with the model's own tools",
-            )
-        return error(
-            "TL322", "missing-weights", f"{shown} holds no weights", span, "no *.safetensors"
-        )
-    return _shards(folder, span)
+        said = f"{shown} has no config.json, so it is no model folder"
+        return _missing(said, span, "not a model")
+    weights = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not weights:
+        return _without_safetensors(folder, shown, span)
+    if (folder / INDEX).is_file():
+        return _shards(folder, span)
+    if any("-of-" in name for name in weights):
+        return _missing(f"{shown} has parts of a model, and no {INDEX}", span, "incomplete")
+    return None
+
+
+def _missing(said: str, span: Span | None, label: str, help: str = "") -> Diagnostic:
+    return error("TL322", "missing-weights", said, span, label, help=help)
+
+
+def _without_safetensors(folder: Path, shown: str, span: Span | None) -> Diagnostic:
+    pickled = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if not pickled:
+        return _missing(f"{shown} holds no weights", span, "no *.safetensors")
+    said = f"{shown} holds pickled weights ({pickled[0]}), and loading them runs code"
+    help = "convert them to safetensors with the model's own tools"
+    return error("TL903", "pickled-weights", said, span, "pickled", help=help)
 
 
 def _shards(folder: Path, span: Span | None) -> Diagnostic | None:
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return None
+    """Every file that the index names is there."""
     try:
-        wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError):
-        return error("TL322", "missing-weights", f"`{index.name}` cannot be read", span, "damaged")
+        read = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        wanted = set(read["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _missing(f"`{INDEX}` cannot be read", span, "damaged")
     missing = sorted(name for name in wanted if not (folder / name).is_file())
     if not missing:
         return None
-    return error(
-        "TL322",
-        "missing-weights",
-        f"{len(missing)} of {len(wanted)} weight files are missing: {missing[0]} and on",
-        span,
-        "incomplete",
-    )
+    verb = "is" if len(missing) == 1 else "are"
+    said = f"{len(missing)} of {len(wanted)} weight files {verb} missing: {', '.join(missing[:3])}"
+    return _missing(said, span, "incomplete")
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -14,6 +14,15 @@ def find(package: str, file: str, span: Span | None = None) -> Path | Diagnostic
     """The path of `file` inside `package`, or what is missing and the command that mends it."""
     spec = PathFinder.find_spec(package) if package.isidentifier() else None
     places = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
+    if not places and not package.isidentifier():
+        return error(
+            "TL321",
+            "missing-package",
+            f"`{package}` is not the name a Python package is imported by",
+            span,
+            "no such name",
+            help=did_you_mean(package.replace("-", "_")),
+        )
     if not places:
         return error(
             "TL321",
