@@ -42,7 +42,7 @@ def test_what_is_saved_scores_as_what_was_trained(shop: Shop) -> None:
 
     The mean score of preferred training replies is 0.
     """
-    data = part("preference", preferences(60))
+    data = part("preference", preferences(36))
     shop.run(training("reward_modeling", "judge", data))
     first, second = shop.load("judge"), shop.load("judge")
     assert first.head is not None and second.head is not None

@@ -18,7 +18,8 @@ from tunelang.train import mix
 from tunelang.train.job import Job, fail
 
 T = TypeVar("T")
-MOST_HELD_OUT = 64  # rows measured: enough to see a change, few enough to do it three times
+MOST_HELD_OUT = 64  # rows measured before and after: enough to see a change
+GLANCE = 16  # of them while training: measuring all had taken half of a short stage's time
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,13 @@ def spread(splits: Sequence[Split[T]], job: Job) -> list[T]:
     if not total:
         job.note("no rows are held out: nothing is measured before and after")
     return chosen[:MOST_HELD_OUT]
+
+
+def glance(measured: Sequence[T], job: Job) -> Sequence[T]:
+    """The few held-out rows that are measured while training."""
+    if len(measured) > GLANCE:
+        job.note(f"while training, {GLANCE} of the {len(measured)} measured rows are looked at")
+    return measured[:GLANCE]
 
 
 def tell_passes(splits: Sequence[Split[T]], step: Step, job: Job) -> None:

@@ -73,21 +73,27 @@ class Training:
 
 def train(step: Step, job: Job, objective: Objective) -> list[dict[str, float]]:
     """Run all updates of the schedule, from the newest checkpoint on; returns the loss curve."""
-    if step.schedule is None:
-        msg = f"step {step.name} has no schedule"
-        raise ValueError(msg)
+    schedule = schedule_of(step)
     parts = Parts(objective.modules, {"main": optimise.optimizer(step, objective.named)})
-    training = Training(step, job, step.schedule, objective, parts, begin(job, parts))
+    training = Training(step, job, schedule, objective, parts, begin(job, parts))
     progress = training.progress
     job.phase("training")
     job.polls_stop.set()
     switch(objective, training=True)
-    for update in islice(objective.updates(progress.at), step.schedule.steps - progress.at):
+    for update in islice(objective.updates(progress.at), schedule.steps - progress.at):
         one_update(training, update)
         after_update(training)
     job.polls_stop.clear()
     switch(objective, training=False)
     return progress.series
+
+
+def schedule_of(step: Step) -> Schedule:
+    """The step's schedule; every step that trains has one."""
+    if step.schedule is None:
+        msg = f"step {step.name} has no schedule"
+        raise ValueError(msg)
+    return step.schedule
 
 
 def begin(job: Job, parts: Parts) -> Progress:

@@ -39,7 +39,7 @@ from tunelang.train.speech import Speech
 from tunelang.train.trainable import Trained
 
 Metrics = dict[str, dict[str, float]]
-NORMALISED_ON = 64  # chosen replies whose mean score becomes 0
+NORMALISED_ON = 32  # chosen replies whose mean score becomes 0
 SAME = {"fp32": 1e-3, "bf16": 0.25}  # scores of one row alone and in a batch, rounding apart
 
 
@@ -147,11 +147,11 @@ def run(step: Step, job: Job) -> Metrics:
 
     before = gauges.before(job, taken)
     job.measure("before", 0, before)
-    series = loop.train(step, job, learn(step, judge, parts, measured))
+    series = loop.train(step, job, learn(step, judge, parts, data.glance(measured, job)))
     sft.settle(step, judge.trained)
     job.phase("measuring")
     metrics = {"before": before, "after": taken()}
-    job.measure("after", step.schedule.steps if step.schedule else 0, metrics["after"])
+    job.measure("after", loop.schedule_of(step).steps, metrics["after"])
     bias = -mean_chosen(judge, parts, job)
     product.write(
         step,
@@ -184,7 +184,7 @@ def build(step: Step, job: Job, start: Loaded) -> Judge:
 
 
 def learn(
-    step: Step, judge: Judge, parts: Sequence[Split[Pair]], measured: list[Pair]
+    step: Step, judge: Judge, parts: Sequence[Split[Pair]], measured: Sequence[Pair]
 ) -> loop.Objective:
     """The objective: summed Bradley-Terry loss; one forward pass for both sides of a pair."""
     named = {

@@ -70,11 +70,11 @@ def run(step: Step, job: Job) -> Metrics:
     lens = material.lens
     gates = gauges.prepare(step, job, gate_writer(material.writer))
 
-    def own_of(model: Any) -> dict[str, float]:
-        return own_metrics(step, evaluate.measure(model, material.measured, lens))
+    def own_of(model: Any, measured: Sequence[Row]) -> dict[str, float]:
+        return own_metrics(step, evaluate.measure(model, measured, lens))
 
     def taken(model: Any) -> dict[str, float]:
-        own = own_of(model)
+        own = own_of(model, material.measured)
         return own | gauges.measure(gates, own, lambda part: evaluate.measure(model, part, lens))
 
     before = gauges.before(job, lambda: taken(start.model))
@@ -84,12 +84,13 @@ def run(step: Step, job: Job) -> Metrics:
     machine.seed(step.seed)  # the adapter's start depends on nothing that came before
     trained = trainable.make_trainable(start, weights_of(step))
     enable_recompute(step, trained)
-    objective = learn(step, trained, material, lambda: own_of(trained.model))
+    few = data.glance(material.measured, job)
+    objective = learn(step, trained, material, lambda: own_of(trained.model, few))
     series = loop.train(step, job, objective)
     settle(step, trained)
     job.phase("measuring")
     metrics = {"before": before, "after": taken(trained.model)}
-    job.measure("after", len(series), metrics["after"])
+    job.measure("after", loop.schedule_of(step).steps, metrics["after"])
     shown = samples.compare(job, trained.model, asked, first)
     product.write(
         step,
