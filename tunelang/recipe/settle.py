@@ -41,7 +41,7 @@ def settle(declaration: Declaration, scope: Scope, work: Work) -> Declared | Non
     fields = method.fields if method else kinds.fields(kind)
     owner = Owner(
         fields,
-        f"stage `{name}`, a `{method.name}`," if method else f"{kind} `{name}`",
+        f"stage `{name}` ({method.name})" if method else f"{kind} `{name}`",
         f"default of {method.name} {method.version}" if method else f"default of {kind}",
         declaration.name.span,
     )

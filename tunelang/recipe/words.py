@@ -8,9 +8,10 @@ from typing import Any
 from tunelang.diagnostic import Diagnostic, Label, error
 from tunelang.diagnostic import replace as replace_text
 from tunelang.recipe import schema
+from tunelang.recipe.kinds import KINDS
 from tunelang.recipe.model import Ref, Word
 from tunelang.recipe.names import Scope, did_you_mean, nearest
-from tunelang.recipe.reading import Reading, listed, read
+from tunelang.recipe.reading import BAD, Reading, listed, read
 from tunelang.recipe.variants import variant
 from tunelang.syntax.tree import Declaration, Path
 
@@ -102,6 +103,8 @@ def _reference(path: Path, expected: schema.Reference, reading: Reading) -> Any:
     kind = declaration.kind.text
     if kind in ("let", "param"):
         return _named_value(declared, expected, reading)
+    if kind not in KINDS:
+        return BAD  # that it is no kind has been said
     if kind not in expected.kinds:
         return reading.say(_wrong_kind(path, declaration, expected, reading))
     if rest not in ("", "hold_out"):

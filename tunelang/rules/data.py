@@ -31,7 +31,10 @@ def wrong_format(resolved: Resolved) -> Iterator[Diagnostic]:
     for stage in recipe.stages.values():
         method = stage.method
         ref = stage.get(method.data_field) if method else None
-        for part in parts_of(recipe, ref.name) if ref else ():
+        parts = parts_of(recipe, ref.name) if ref else []
+        if len(_forms(parts)) > 1:
+            continue  # that is said of the mix
+        for part in parts:
             form = part.get("format")
             if method and isinstance(form, Choice) and form.name not in method.formats:
                 takes = " or ".join(f"`{each}`" for each in method.formats)
@@ -43,6 +46,12 @@ def wrong_format(resolved: Resolved) -> Iterator[Diagnostic]:
                     f"holds `{form.name}` rows",
                     others=(Label(part.span_of("format"), "said here"),),
                 )
+
+
+def _forms(parts: list[Declared]) -> set[str]:
+    """The formats of data sets; conversations and instructions count as one."""
+    forms = {part.get("format").name for part in parts if part.get("format")}
+    return {"chat" if form == "instruct" else form for form in forms}
 
 
 def mix_not_whole(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -83,14 +92,10 @@ def mixed_formats(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL304: one mix, two formats. Conversations and instructions go together, both are chats."""
     recipe = _recipe(resolved)
     for mix in recipe.of_kind("mix").values():
-        forms = {
-            part.name: part.get("format").name
-            for part in parts_of(recipe, mix.name)
-            if part.get("format")
-        }
-        kinds = {"chat" if form == "instruct" else form for form in forms.values()}
-        if len(kinds) > 1:
-            listed = ", ".join(f"`{name}` holds `{form}`" for name, form in forms.items())
+        parts = parts_of(recipe, mix.name)
+        if len(_forms(parts)) > 1:
+            formed = [part for part in parts if part.get("format")]
+            listed = ", ".join(f"`{p.name}` holds `{p.get('format').name}`" for p in formed)
             yield error(
                 "TL304",
                 "mixed-formats",

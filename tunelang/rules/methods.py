@@ -75,7 +75,8 @@ def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
     for recipe, stage in _stages(resolved, "ppo"):
         policy, reward = stage.get("policy"), stage.get("reward")
         judge = recipe.declared.get(reward.name) if reward else None
-        start = graph.start_of(judge) if judge and judge.method else None
+        is_judge = judge and judge.method and judge.method.product == "reward"
+        start = graph.start_of(judge) if judge and is_judge else None
         if policy and start and start != policy.name:
             yield warning(
                 "TL502",

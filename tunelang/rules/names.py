@@ -11,7 +11,6 @@ from tunelang.diagnostic import (
     Label,
     Severity,
     error,
-    has_errors,
     replace,
     warning,
 )
@@ -90,8 +89,8 @@ def unused_declaration(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL108: declared, never reached from a stage."""
     recipe, scope = resolved.recipe, resolved.scope
     assert recipe is not None and scope is not None
-    if not recipe.stages or has_errors(resolved.found):
-        return  # a file of parts to import, or one whose references are not settled
+    if not recipe.stages:
+        return  # a file of parts to import
     reached = {
         name for stage in recipe.stages for name in graph.reachable(recipe, stage)
     } | resolved.used

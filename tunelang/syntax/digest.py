@@ -15,22 +15,21 @@ def digest(file: File) -> str:
 
 
 def _canonical(tokens: tuple[Token, ...]) -> Iterator[str]:
-    """Separators of items become one `;`; commas before a closing bracket vanish."""
+    """Separators of items become one `;`; those next to a bracket vanish."""
     depth: list[str] = []
-    waiting = False
+    separated = False
+    before = ""
     for token in tokens:
         if token.kind in ("NEWLINE", "COMMA", "END"):
             inside = bool(depth) and depth[-1] != "LBRACE"
-            waiting |= not inside or token.kind == "COMMA"
+            separated |= token.kind == "COMMA" or not inside
             continue
         closing = token.kind in ("RPAR", "RSQB", "RBRACE")
-        if waiting and not closing and not (depth and token is tokens[0]):
+        if separated and before and not closing and before not in ("LPAR", "LSQB", "LBRACE"):
             yield ";"
-        waiting = False
+        separated, before = False, token.kind
         if token.kind in ("LPAR", "LSQB", "LBRACE"):
             depth.append(token.kind)
         elif closing and depth:
             depth.pop()
         yield token.text
-        if token.kind == "LBRACE":
-            waiting = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tunelang.source import Source
 from tunelang.syntax.lexer import lex
@@ -35,7 +36,7 @@ def format(source: Source) -> str:
     depth = 0
     lines = list(_lines(lex(source)))
     stack: list[str] = []
-    for line, after in zip(lines, [*lines[1:], Line()], strict=True):
+    for line, after in pairwise([*lines, Line()]):
         _trailing_comma(line, after, stack)
         closes = _leading_closers(line.tokens)
         depth = max(0, depth - closes)
@@ -68,7 +69,8 @@ def _lines(tokens: Sequence[Token]) -> Iterator[Line]:
     line, blank = Line(), False
     for token in tokens:
         comment = token.gap.strip().lstrip("﻿")
-        if token.kind not in ("NEWLINE", "END"):
+        # A lone carriage return is some editor's line end.
+        if token.kind not in ("NEWLINE", "END") and token.text != "\r":
             line.tokens.append(token)
             continue
         line.comment = comment
@@ -102,8 +104,13 @@ def _render(line: Line, depth: int) -> list[str]:
     if len(text) > WIDTH and _net(line.tokens) == 0:
         broken = _broken(line.tokens, indent)
         if broken:
-            return [f"{broken[0]}  {comment}".rstrip(), *broken[1:]]
-    return [f"{text}  {comment}".rstrip()]
+            return [_with(broken[0], comment), *broken[1:]]
+    return [_with(text, comment)]
+
+
+def _with(text: str, comment: str) -> str:
+    """A line and its trailing comment, two spaces apart."""
+    return f"{text}  {comment}" if comment else text
 
 
 def _comment(text: str) -> str:

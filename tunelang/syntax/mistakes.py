@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tunelang.diagnostic import Diagnostic, Edit, Fix, error
 from tunelang.source import Span
+from tunelang.syntax.lexer import JUNK
 from tunelang.syntax.lexical import Mistake, number, stray, string
 from tunelang.syntax.tree import Token
 
@@ -31,6 +32,11 @@ WORDS = {
 
 def explain(mistake: Mistake) -> Diagnostic:
     """The first explanation that fits."""
+    junk = next(
+        (i for i, each in enumerate(mistake.tokens[: mistake.at]) if each.kind in JUNK), None
+    )
+    if junk is not None:  # what came before is the likelier cause
+        mistake = Mistake(mistake.tokens, junk, frozenset())
     for attempt in _ATTEMPTS:
         found = attempt(mistake)
         if found:

@@ -60,10 +60,13 @@ def _closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numb
     extended = list(tokens)
     out: list[Numbered] = []
     depth: list[Token] = []
+    index = 0
 
     def close(at: Token) -> None:
         opener = depth.pop()
-        _unclosed(opener, found)
+        swallowed = any(t.kind == "BAD_STRING" for t in tokens[tokens.index(opener) : index])
+        if not swallowed:  # the closer may stand in text that is never closed itself
+            _unclosed(opener, found)
         extended.append(
             Token(OPEN[opener.kind], "", Span(at.span.source, at.span.start, at.span.start))
         )
