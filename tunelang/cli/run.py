@@ -34,7 +34,7 @@ def run(
 
     plan, found = plan_recipe(recipe, profile, set or (), param or ())
     show_findings(found)
-    if plan is None:
+    if plan is None or any(each.code == "TL701" for each in found):
         raise typer.Exit(1)
     console = Console(highlight=False)
     try:

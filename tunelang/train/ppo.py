@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from tunelang.plan.ir import Schedule, Step
+from tunelang.plan.ir import Step
 from tunelang.train import (
     checkpoint,
     data,
@@ -35,66 +33,24 @@ from tunelang.train import (
 from tunelang.train.checkpoint import Parts
 from tunelang.train.experience import (
     Experience,
-    Settings,
     Stats,
     experience,
     learn,
-    log_probabilities_of,
     settings_of,
 )
-from tunelang.train.generate import Sampling
 from tunelang.train.job import Job, fail
 from tunelang.train.model import load
 from tunelang.train.policy_losses import steered
-from tunelang.train.roles import Cast, cast, score, speaking
-from tunelang.train.rollout import Episode, sample
+from tunelang.train.policy_run import Asked, Run, State, draw, judged, measure, switch
+from tunelang.train.roles import Cast, cast, speaking
 from tunelang.train.speech import Speech, prompt
 
 Metrics = dict[str, dict[str, float]]
-SAMPLED_AT_ONCE = 64  # episodes; the cache of more would not fit beside a small model
-MEASURED = 1_000_003  # added to the seed of held-out sampling, apart from those of training
 # How far the first ratio may be from 1: the old log-probabilities were computed in other batches.
 RATIO = {"fp32": 1e-3, "bf16": 0.2}
 FIRST_KL = {"fp32": 1e-3, "bf16": 0.05}  # per token, sampled before any update
 LEASH = 5.0  # times the target: the policy has left
 PATIENCE = 3  # iterations in a row
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A prompt as it was read, and as tokens."""
-
-    words: Any
-    ids: list[int]
-
-
-@dataclass
-class State:
-    """What changes over a run, beside weights."""
-
-    coefficient: float
-    at: int = 0
-    strained: int = 0
-    series: list[dict[str, float]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run: what the recipe says, the roles, the prompts, and how replies are drawn."""
-
-    step: Step
-    job: Job
-    schedule: Schedule
-    who: Cast
-    settings: Settings
-    parts: list[data.Split[Asked]]
-    stop: frozenset[int]
-    optimizers: dict[str, Optimizer]
-    state: State
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        return self.step.fields
 
 
 def run(step: Step, job: Job) -> Metrics:
@@ -211,12 +167,6 @@ def train(this: Run, measured: Sequence[Asked]) -> None:
     this.job.polls_stop.clear()
 
 
-def switch(this: Run) -> None:
-    """Evaluation mode everywhere: dropout would make the ratio differ from 1 by itself."""
-    for role in (this.who.policy, this.who.reference, this.who.critic.role, this.who.judge.role):
-        role.model.eval()
-
-
 def checkpoint_parts(this: Run) -> Parts:
     """What a checkpoint holds: policy, value model and head, both optimizers."""
     modules = {"policy": this.who.trained.model, "head": this.who.critic.head}
@@ -231,28 +181,6 @@ def asked_from(this: Run, at: int) -> Iterator[Asked]:
     stream = mix.draws(mix.shares(sft.mixture(this.step), sizes), sizes, this.step.seed)
     for part, row in islice(stream, at * sft.batch_of(this.step).size, None):
         yield this.parts[part].train[row]
-
-
-def draw(this: Run, asked: Sequence[Asked], seed: int) -> list[Episode]:
-    """One reply to every prompt; prompts of like length go together."""
-    order = sorted(range(len(asked)), key=lambda at: len(asked[at].ids))
-    found: dict[int, Episode] = {}
-    for start in range(0, len(order), SAMPLED_AT_ONCE):
-        chosen = order[start : start + SAMPLED_AT_ONCE]
-        sampling = Sampling(
-            this.fields["rollout"]["reply"], this.stop, this.settings.temperature, seed + start
-        )
-        with speaking(this.who.policy) as model:
-            drawn = sample(model, [asked[at].ids for at in chosen], this.who.lens, sampling)
-        found |= dict(zip(chosen, drawn, strict=True))
-    return [found[at] for at in range(len(asked))]
-
-
-def judged(this: Run, episodes: Sequence[Episode]) -> Tensor:
-    """Scores [B], with the penalty for replies that do not end."""
-    found = score(this.who.judge, episodes, this.who.lens)
-    endless = torch.tensor([not row.ended for row in episodes], device=found.device)
-    return found + endless * float(this.fields["penalty"]["no_end_of_text"])
 
 
 def iteration(this: Run, asked: Sequence[Asked]) -> None:
@@ -366,35 +294,3 @@ def keep(this: Run, parts: Parts, measured: Sequence[Asked]) -> None:
         checkpoint.save(job, state.at, parts)
     if stopping:
         raise KeyboardInterrupt
-
-
-def measure(this: Run, asked: Sequence[Asked]) -> dict[str, float]:
-    """Held-out metrics of sampled replies: the same seed for policy and reference, every time.
-
-    `reward` and its standard error, `kl` in nats a reply, `mean_length` in tokens, `win_rate`
-    against the reference's replies (ties count half).
-    """
-    if not asked:
-        return {}
-    switch(this)
-    seed = this.step.seed + MEASURED
-    episodes = draw(this, asked, seed)
-    scores = score(this.who.judge, episodes, this.who.lens)
-    other = Run(**{**this.__dict__, "who": as_reference(this.who)})
-    theirs = score(this.who.judge, draw(other, asked, seed), this.who.lens)
-    own = log_probabilities_of(this.who.policy, episodes, this.who.lens, this.settings)
-    base = log_probabilities_of(this.who.reference, episodes, this.who.lens, this.settings)
-    wins = (scores > theirs).float() + 0.5 * (scores == theirs).float()
-    error = float(scores.std()) / math.sqrt(len(scores)) if len(scores) > 1 else 0.0
-    return {
-        "reward": float(scores.mean()),
-        "reward_se": error,
-        "kl": float((own - base).sum(1).mean()),
-        "mean_length": sum(len(row.reply) for row in episodes) / len(episodes),
-        "win_rate": float(wins.mean()),
-    }
-
-
-def as_reference(who: Cast) -> Cast:
-    """The same cast with the reference in the policy's place."""
-    return Cast(who.reference, who.reference, who.critic, who.judge, who.trained, who.lens)

@@ -200,11 +200,11 @@ def _memory(step: Step, declared: Declared, found: Fit, where: tuple[Machine, Co
     )
     hardware = declared.get("on")
     others = (Label(context.recipe.declared[hardware.name].span, "runs here"),) if hardware else ()
-    make, code, name = (
-        (error, "TL701", "does-not-fit") if found.fits == "no" else (warning, "TL702", "tight-fit")
-    )
+    code, name = ("TL701", "does-not-fit") if found.fits == "no" else ("TL702", "tight-fit")
+    # A recipe that names no hardware may be meant for another machine than the one it is read on.
+    make = error if found.fits == "no" and hardware else warning
+    elsewhere = "" if hardware else "; name other hardware with `on`"
+    help = (found.advice or "it may run out of memory") + elsewhere
     context.found.append(
-        make(
-            code, name, message, declared.span, f"{detail} (GiB)", others=others, help=found.advice
-        )
+        make(code, name, message, declared.span, f"{detail} (GiB)", others=others, help=help)
     )

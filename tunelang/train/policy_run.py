@@ -1,0 +1,123 @@
+"""A PPO run in hand: its roles, prompts and numbers; replies drawn, scored and measured.
+
+It knows no optimizers' steps and no checkpoints; `ppo.py` turns the handle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tunelang.plan.ir import Schedule, Step
+from tunelang.train import data
+from tunelang.train.experience import Settings, log_probabilities_of
+from tunelang.train.generate import Sampling
+from tunelang.train.job import Job
+from tunelang.train.roles import Cast, score, speaking
+from tunelang.train.rollout import Episode, sample
+
+SAMPLED_AT_ONCE = 64  # episodes; the cache of more would not fit beside a small model
+MEASURED = 1_000_003  # added to the seed of held-out sampling, apart from those of training
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt as it was read, and as tokens."""
+
+    words: Any
+    ids: list[int]
+
+
+@dataclass
+class State:
+    """What changes over a run, beside weights."""
+
+    coefficient: float
+    at: int = 0
+    strained: int = 0
+    series: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: what the recipe says, the roles, the prompts, and how replies are drawn."""
+
+    step: Step
+    job: Job
+    schedule: Schedule
+    who: Cast
+    settings: Settings
+    parts: list[data.Split[Asked]]
+    stop: frozenset[int]
+    optimizers: dict[str, Optimizer]
+    state: State
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return self.step.fields
+
+
+def switch(this: Run) -> None:
+    """Evaluation mode everywhere: dropout would make the ratio differ from 1 by itself."""
+    for role in (this.who.policy, this.who.reference, this.who.critic.role, this.who.judge.role):
+        role.model.eval()
+
+
+def draw(this: Run, asked: Sequence[Asked], seed: int) -> list[Episode]:
+    """One reply to every prompt; prompts of like length go together."""
+    order = sorted(range(len(asked)), key=lambda at: len(asked[at].ids))
+    found: dict[int, Episode] = {}
+    for start in range(0, len(order), SAMPLED_AT_ONCE):
+        chosen = order[start : start + SAMPLED_AT_ONCE]
+        sampling = Sampling(
+            this.fields["rollout"]["reply"], this.stop, this.settings.temperature, seed + start
+        )
+        with speaking(this.who.policy) as model:
+            drawn = sample(model, [asked[at].ids for at in chosen], this.who.lens, sampling)
+        found |= dict(zip(chosen, drawn, strict=True))
+    return [found[at] for at in range(len(asked))]
+
+
+def judged(this: Run, episodes: Sequence[Episode]) -> Tensor:
+    """Scores [B], with the penalty for replies that do not end."""
+    found = score(this.who.judge, episodes, this.who.lens)
+    endless = torch.tensor([not row.ended for row in episodes], device=found.device)
+    return found + endless * float(this.fields["penalty"]["no_end_of_text"])
+
+
+def measure(this: Run, asked: Sequence[Asked]) -> dict[str, float]:
+    """Held-out metrics of sampled replies: the same seed for policy and reference, every time.
+
+    `reward` and its standard error, `kl` in nats a reply, `mean_length` in tokens, `win_rate`
+    against the reference's replies (ties count half).
+    """
+    if not asked:
+        return {}
+    switch(this)
+    seed = this.step.seed + MEASURED
+    episodes = draw(this, asked, seed)
+    scores = score(this.who.judge, episodes, this.who.lens)
+    other = replace(this, who=as_reference(this.who))
+    theirs = score(this.who.judge, draw(other, asked, seed), this.who.lens)
+    own = log_probabilities_of(this.who.policy, episodes, this.who.lens, this.settings)
+    base = log_probabilities_of(this.who.reference, episodes, this.who.lens, this.settings)
+    wins = (scores > theirs).float() + 0.5 * (scores == theirs).float()
+    error = float(scores.std()) / math.sqrt(len(scores)) if len(scores) > 1 else 0.0
+    return {
+        "reward": float(scores.mean()),
+        "reward_se": error,
+        "kl": float((own - base).sum(1).mean()),
+        "mean_length": sum(len(row.reply) for row in episodes) / len(episodes),
+        "win_rate": float(wins.mean()),
+    }
+
+
+def as_reference(who: Cast) -> Cast:
+    """The same cast with the reference in the policy's place."""
+    return Cast(who.reference, who.reference, who.critic, who.judge, who.trained, who.lens)
