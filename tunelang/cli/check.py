@@ -48,11 +48,11 @@ def check(
 
 def _planned(recipe: Path, chosen) -> list[Diagnostic]:  # type: ignore[no-untyped-def]
     """Findings of the rules, then of planning where there are no errors yet."""
-    from tunelang.plan.build import build
-
     checked = check_recipe(recipe, chosen)
     if has_errors(checked.found) or checked.resolved.recipe is None:
         return checked.found
+    from tunelang.plan.build import build
+
     return checked.found + build(checked.resolved.recipe)[1]
 
 

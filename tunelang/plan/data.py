@@ -22,7 +22,7 @@ from tunelang.plan.ir import (
 from tunelang.plan.schedule import Extent
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.sources import RowError, fingerprint, rows, shapes
-from tunelang.sources.places import FORMATS
+from tunelang.sources.places.formats import FORMATS
 from tunelang.units import Quantity
 
 

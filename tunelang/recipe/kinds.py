@@ -54,9 +54,7 @@ def methods() -> dict[str, Method]:
 
 
 def _sources(gives: str) -> Variant:
-    kinds: list[SourceKind] = [
-        kind for each in registry.parts("sources", "SOURCES") for kind in each
-    ]
+    kinds: tuple[SourceKind, ...] = registry.parts("sources.places", "SOURCE")
     return Variant({kind.name: kind.fields for kind in kinds if gives in kind.gives})
 
 
@@ -77,7 +75,7 @@ def _model() -> Mapping[str, Field]:
 
 
 def _data() -> Mapping[str, Field]:
-    (formats,) = registry.parts("sources", "FORMATS")
+    (formats,) = registry.parts("sources.places", "FORMATS")
     return {
         "from": Field(_sources("data"), "where the rows come from"),
         "format": Field(

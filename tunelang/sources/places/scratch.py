@@ -1,0 +1,21 @@
+"""Random weights of an architecture, for teaching and tests."""
+
+from tunelang.recipe.schema import Field, ListOf, SourceKind, Symbol, Text, Whole
+
+SOURCE = SourceKind(
+    "scratch",
+    "random weights, for teaching and tests",
+    ("model",),
+    {
+        "architecture": Field(Symbol(("llama",)), "which architecture", "llama"),
+        "tokenizer": Field(ListOf(Text()), "text files a byte-level BPE tokenizer is trained on"),
+        "hidden": Field(Whole(least=8), "width of the model", "64"),
+        "layers": Field(Whole(), "transformer layers", "2"),
+        "heads": Field(Whole(), "attention heads", "4"),
+        "kv_heads": Field(Whole(), "key and value heads", "2"),
+        "ffn": Field(Whole(), "width of the feed-forward layers", "128"),
+        "vocabulary": Field(Whole(least=300), "tokens of the vocabulary", "384"),
+        "positions": Field(Whole(), "longest sequence", "512"),
+        "seed": Field(Whole(least=0), "seed of the weights", "0"),
+    },
+)
