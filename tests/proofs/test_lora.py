@@ -124,3 +124,14 @@ def test_a_target_that_is_not_there_is_told(shop: Shop) -> None:
         trainable.make_trainable(start, wanted)
     assert told.value.diagnostic.code == "TL518"
     assert "q_proj" in told.value.diagnostic.help
+
+
+def test_adapters_over_bf16_weights_run_without_autocast_too(shop: Shop) -> None:
+    """A forward pass outside autocast (a caller's oversight) is close to one inside, not a crash."""
+    _start, made = trained(shop, "bf16")
+    ids = torch.tensor([ROWS[0].ids])
+    with torch.no_grad():
+        outside = forward.hidden_states(made.model, ids)
+        with forward.autocast("bf16", "cpu"):
+            inside = forward.hidden_states(made.model, ids)
+    assert float((outside.float() - inside.float()).abs().max()) < 0.1

@@ -102,7 +102,6 @@ def add_adapter(model: Any, name: str, weights: Weights) -> Any:
         )
     for parameter in adapter_parameters(model, name):
         parameter.data = parameter.data.float()
-    keep_inputs(model)
     return model
 
 
@@ -128,15 +127,7 @@ def load_adapter(model: Any, folder: Path, name: str) -> Any:
     for parameter in adapter_parameters(model, name):
         parameter.data = parameter.data.float()
         parameter.requires_grad_(False)
-    keep_inputs(model)
     return model
-
-
-def keep_inputs(model: nn.Module) -> None:
-    """Let autocast choose the adapters' input type; PEFT's own cast to fp32 and back is waste."""
-    for module in model.modules():
-        if isinstance(module, BaseTunerLayer):
-            module.cast_input_dtype_enabled = False
 
 
 def train_only(model: nn.Module, names: Iterable[str]) -> None:
