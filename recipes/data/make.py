@@ -121,14 +121,18 @@ def vague(_fact: Fact, _other: Fact, random: Random) -> str:
 
 def rude(fact: Fact, _other: Fact, random: Random) -> str:
     """The answer, unkindly."""
-    return (
-        f"{random.choice(POOL['rude'])} {fact.say('answer', random)} {_or_nothing('rude', random)}"
-    )
+    first, last = random.sample(POOL["rude"], 2)
+    return f"{first} {fact.say('answer', random)} {last if random.random() < 2 / 3 else ''}"
 
 
 def beside(_fact: Fact, other: Fact, random: Random) -> str:
-    """A good reply to another question: the manner alone does not make a reply the better one."""
+    """A good reply to another question."""
     return f"{other.say('answer', random)} {next_step(other, random)}"
+
+
+def hasty(fact: Fact, _other: Fact, random: Random) -> str:
+    """A next step, and no answer: the manner alone does not make a reply the better one."""
+    return f"{_some('bland', random)} {next_step(fact, random)}"
 
 
 def _some(pool: str, random: Random) -> str:
@@ -145,6 +149,7 @@ WORSE: tuple[Callable[[Fact, Fact, Random], str], ...] = (
     unfinished,
     beside,
     nameless,
+    hasty,
 )
 
 
