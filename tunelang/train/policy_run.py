@@ -5,6 +5,7 @@ It knows no optimizers' steps and no checkpoints; `ppo.py` turns the handle.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tunelang.plan.ir import Schedule, Step
+from tunelang.run.store import write_json
 from tunelang.train import data
 from tunelang.train.experience import Settings, log_probabilities_of
 from tunelang.train.generate import Sampling
@@ -103,8 +105,7 @@ def measure(this: Run, asked: Sequence[Asked]) -> dict[str, float]:
     seed = this.step.seed + MEASURED
     episodes = draw(this, asked, seed)
     scores = score(this.who.judge, episodes, this.who.lens)
-    other = replace(this, who=as_reference(this.who))
-    theirs = score(this.who.judge, draw(other, asked, seed), this.who.lens)
+    theirs = reference_scores(this, asked, scores)
     own = log_probabilities_of(this.who.policy, episodes, this.who.lens, this.settings)
     base = log_probabilities_of(this.who.reference, episodes, this.who.lens, this.settings)
     wins = (scores > theirs).float() + 0.5 * (scores == theirs).float()
@@ -116,6 +117,25 @@ def measure(this: Run, asked: Sequence[Asked]) -> dict[str, float]:
         "mean_length": sum(len(row.reply) for row in episodes) / len(episodes),
         "win_rate": float(wins.mean()),
     }
+
+
+def reference_scores(this: Run, asked: Sequence[Asked], own: Tensor) -> Tensor:
+    """Scores of the reference's replies: taken once a step, for they never change.
+
+    Before the first update a policy that starts at its reference gives the same replies.
+    """
+    path = this.job.work / "reference-scores.json"
+    if path.is_file():
+        return torch.tensor(json.loads(path.read_text("utf-8")), device=own.device)
+    same = this.step.inputs["reference"] == this.step.inputs["policy"]
+    if same and this.state.at == 0 and this.job.resume is None:
+        found = own
+    else:
+        other = replace(this, who=as_reference(this.who))
+        drawn = draw(other, asked, this.step.seed + MEASURED)
+        found = score(this.who.judge, drawn, this.who.lens)
+    write_json(path, found.tolist())
+    return found
 
 
 def as_reference(who: Cast) -> Cast:
