@@ -39,7 +39,11 @@ def _declaration(declared: Declared, recipe: Recipe, origins: bool) -> Iterator[
 
 def _fields(declared: Declared, recipe: Recipe, origins: bool) -> Iterator[str]:
     group = ""
-    for path, given in sorted(declared.values.items(), key=lambda item: "." in item[0]):
+    heads = list(dict.fromkeys(path.rpartition(".")[0] for path in ["", *declared.values]))
+    ordered = sorted(
+        declared.values.items(), key=lambda item: heads.index(item[0].rpartition(".")[0])
+    )
+    for path, given in ordered:
         head, _, last = path.rpartition(".")
         if head != group:
             yield ("  }\n" if group else "") + (f"  {head} {{\n" if head else "")

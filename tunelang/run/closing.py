@@ -67,6 +67,8 @@ def _change(result: Result) -> tuple[str, Text]:
     if metric not in before:
         return f"{metric} {to}", Text("")
     words = better(metric, before[metric], after[metric])
+    if abs(after[metric] - before[metric]) <= after.get(f"{metric}_se", 0.0):
+        words = "same within error"
     arrow = (
         "↑" if after[metric] > before[metric] else "↓" if after[metric] < before[metric] else "="
     )
