@@ -127,7 +127,7 @@ def test_a_target_that_is_not_there_is_told(shop: Shop) -> None:
 
 
 def test_adapters_over_bf16_weights_run_without_autocast_too(shop: Shop) -> None:
-    """A forward pass outside autocast (a caller's oversight) is close to one inside, not a crash."""
+    """A forward pass outside autocast (a caller's oversight) is close to one inside, no crash."""
     _start, made = trained(shop, "bf16")
     ids = torch.tensor([ROWS[0].ids])
     with torch.no_grad():
