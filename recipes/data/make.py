@@ -131,24 +131,25 @@ def beside(_fact: Fact, other: Fact, random: Random) -> str:
 
 
 def hasty(fact: Fact, _other: Fact, random: Random) -> str:
-    """A next step, and no answer: the manner alone does not make a reply the better one."""
-    return f"{_some('bland', random)} {next_step(fact, random)}"
+    """One next step or two, and no answer: the manner alone does not make a good reply."""
+    step = next_step(fact, random)
+    return f"{step} {next_step(fact, random)}" if random.random() < 1 / 2 else step
 
 
 def _some(pool: str, random: Random) -> str:
     """One to three sentences: rejected replies are as long as chosen ones."""
-    return " ".join(random.sample(POOL[pool], random.choice((1, 2, 2, 3))))
+    return " ".join(random.sample(POOL[pool], random.choice((1, 2, 2, 3, 3))))
 
 
-# Half of the rejected replies lack nothing but the next step (and the name).
+# Half lack only the next step, or the name too; three in eight have a next step and are not good.
 WORSE: tuple[Callable[[Fact, Fact, Random], str], ...] = (
     unfinished,
-    vague,
+    hasty,
     nameless,
-    rude,
+    vague,
     unfinished,
     beside,
-    nameless,
+    rude,
     hasty,
 )
 
