@@ -2,6 +2,8 @@
 
     TuneError                 anything TuneLang raises on purpose
     └── UserError             a user's mistake met where no list of diagnostics can be returned
+        ├── RowError          rows that cannot be read (sources)
+        └── StoreError        the store has no room (run/store.py)
 
 A `UserError` carries the diagnostic to print; everything else that is raised is our mistake.
 """

@@ -25,6 +25,9 @@ COMMANDS = {
 }
 
 
+OURS = "\nThis is a mistake of TuneLang, not yours. Please report it with the lines above.\n"
+
+
 class Lazy(TyperGroup):
     """A group that imports a command's module when the command is used."""
 
@@ -41,7 +44,7 @@ class Lazy(TyperGroup):
 
 def _stub(name: str) -> Any:
     """Enough of a command for the list of commands."""
-    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    app = typer.Typer(**PLAIN)
     app.command(name, help=COMMANDS[name], short_help=COMMANDS[name])(_nothing)
     return typer.main.get_command(app)
 
@@ -54,12 +57,18 @@ def _command(name: str) -> Any:
     part = getattr(import_module(f"tunelang.cli.{name}"), name)
     if isinstance(part, typer.Typer):
         return typer.main.get_command(part)
-    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    app = typer.Typer(**PLAIN)
     app.command(name, help=COMMANDS[name])(part)
     return typer.main.get_command(app)
 
 
-app = typer.Typer(cls=Lazy, rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    cls=Lazy,
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 
 
 @app.callback()
@@ -83,3 +92,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        sys.stderr.write(
+            "\nThis is a mistake of TuneLang, not yours. Please report it with the lines above.\n"
+        )
+        sys.exit(2)

@@ -14,12 +14,11 @@ MFU_OTHER = 0.38
 GPU_BAND = (0.75, 1.35)  # a first-principles figure without a probe is within 25-35 %
 # FLOP/s of one core in large multiplications, AVX-512 with and without bf16 (stack notes, 0).
 CPU_BF16, CPU_FP32, CPU_SLOW_BF16 = 138e9, 66e9, 15e9
-CPU_EFFICIENCY = (
-    0.35  # small shapes, attention and the optimizer (stack notes, section 3: 6.1 s for
-)
-# 1,024 tokens of LoRA at 135M, 0.55 TFLOP, on one busy core)
+# Share of that in a training step: SmolLM2-135M with LoRA in bf16, 8 rows of 128 tokens, took 3.7 s
+# on two cores that were not quiet, 0.55 TFLOP.
+CPU_EFFICIENCY = 0.55
 CPU_BAND = (0.5, 2.0)
-START = 8.0  # seconds to start a worker and import its libraries (stack notes, section 8)
+START = 4.0  # seconds to start a worker, import its libraries and save (measured on two cores)
 DECODE = 0.6  # share of the memory bandwidth that decoding one token after another reaches
 CPU_BANDWIDTH = 20e9  # bytes/s of two cores reading weights
 

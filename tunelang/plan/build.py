@@ -11,7 +11,8 @@ from tunelang.plan.ir import Gate, Measure, ModelRef, Place, Plan, Step, StoreMo
 from tunelang.plan.keys import key_of, stack
 from tunelang.plan.models import Base, base_of
 from tunelang.plan.passes import apply
-from tunelang.plan.schedule import batch_of, schedule_of
+from tunelang.plan.passes.context import Context
+from tunelang.plan.schedule import Extent, batch_of, schedule_of
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 from tunelang.recipe.typed import flat
@@ -56,6 +57,7 @@ class Building:
     steps: dict[str, Step] = field(default_factory=dict)
     bases: dict[str, Base] = field(default_factory=dict)
     stack: dict[str, str] = field(default_factory=stack)
+    extents: dict[str, Extent] = field(default_factory=dict)
 
 
 def build(recipe: Recipe) -> tuple[Plan, list[Diagnostic]]:
@@ -69,7 +71,8 @@ def build(recipe: Recipe) -> tuple[Plan, list[Diagnostic]]:
     plan = Plan(
         recipe=recipe.source.name, profile=recipe.profile, steps=list(building.steps.values())
     )
-    return apply(plan, recipe, building.bases, building.found), building.found
+    context = Context(recipe, building.bases, building.extents, building.found)
+    return apply(plan, context), building.found
 
 
 def _bases(building: Building) -> None:
@@ -105,6 +108,8 @@ def _step(stage: Declared, building: Building) -> Step | None:
     inputs = _inputs(stage, building)
     mixture, extent = mixture_of(stage, building.recipe, building.found)
     batch = batch_of(stage, building.found)
+    if extent:
+        building.extents[stage.name] = extent
     schedule = schedule_of(stage, batch, extent, building.found) if extent else None
     if inputs is None or mixture is None or schedule is None:
         return None

@@ -11,7 +11,7 @@ from tunelang.plan.ir import DataPart, ModelRef, Step, StoreModel
 
 # Outside the key: names and comments, the machine, how often it measures and saves.
 _SCHEDULE = ("steps", "warmup", "kind", "floor")
-_LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
+_LIBRARIES = ("torch", "transformers", "peft")
 
 
 def stack() -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from tunelang.plan.ir import Step
-from tunelang.run.store import room, write_atomic, write_json
+from tunelang.run.store import room, sync_tree, write_atomic, write_json
 from tunelang.train.checkpoint import os_errors, write_tensors
 from tunelang.train.folders import Origin, json_of
 from tunelang.train.job import Job
@@ -91,7 +91,8 @@ def describe(step: Step, job: Job, said: Mapping[str, Any]) -> None:
 
 
 def close(step: Step, job: Job) -> None:
-    """Mark the folder complete; the store syncs its files when it takes them."""
+    """Mark the folder complete, once everything in it is on the disk."""
+    sync_tree(job.product)
     write_atomic(job.work / "product.done", step.key.encode())
 
 

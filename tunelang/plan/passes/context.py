@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from tunelang.diagnostic import Diagnostic
 from tunelang.plan.models import Base
+from tunelang.plan.schedule import Extent
 from tunelang.recipe.model import Recipe
 
 
 @dataclass(frozen=True)
 class Context:
-    """The recipe, its base models by name, and where findings go."""
+    """The recipe, its base models, how much data each stage has, and where findings go."""
 
     recipe: Recipe
     bases: Mapping[str, Base]
+    extents: Mapping[str, Extent]
     found: list[Diagnostic]

@@ -12,6 +12,7 @@ from tunelang.estimate.parameters import Architecture
 from tunelang.estimate.work import Work
 from tunelang.plan.ir import Estimate, Place, Plan, Step
 from tunelang.plan.passes.context import Context
+from tunelang.plan.schedule import CHARACTERS_PER_TOKEN, Extent
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared
 from tunelang.recipe.names import did_you_mean, nearest
@@ -20,6 +21,7 @@ GIB = 2**30
 # Share of a usable memory that a named amount of memory leaves to tensors (planner.md: an 80 GB
 # H100 offers about 78 GiB, of which the CUDA context takes about 1).
 USABLE = 0.97
+MARKS = 16  # tokens that a chat template writes around a question and its reply (ChatML)
 
 
 def place(plan: Plan, context: Context) -> Plan:
@@ -36,7 +38,7 @@ def _placed(step: Step, context: Context) -> Step:
     if not step.schedule:
         return step.model_copy(update={"place": _at_home(machine)})
     _capable(step, declared, machine, context)
-    work = _work(step, declared, architecture)
+    work = _work(step, declared, architecture, context.extents.get(step.name))
     found = fit(work, machine)
     _memory(step, declared, found, (machine, context))
     return step.model_copy(
@@ -141,11 +143,14 @@ def _capable(step: Step, declared: Declared, machine: Machine, context: Context)
         )
 
 
-def _work(step: Step, declared: Declared, architecture: Architecture) -> Work:
+def _work(
+    step: Step, declared: Declared, architecture: Architecture, extent: Extent | None
+) -> Work:
     assert step.schedule and step.batch and step.weights and step.length
     micro = declared.get("micro")
     reply = declared.get("rollout.reply")
     fields = step.weights.fields
+    typical = _typical(step, extent)
     return Work(
         architecture=architecture,
         method=step.method,
@@ -154,14 +159,24 @@ def _work(step: Step, declared: Declared, architecture: Architecture) -> Work:
         targets=fields.get("targets", "all_linear"),
         batch=step.batch.size,
         length=step.length,
-        mean_length=step.length,
+        mean_length=typical,
         precision=step.precision,
         steps=step.schedule.steps,
-        prompt=step.length if reply else 0,
+        prompt=typical if reply else 0,
         reply=int(reply.amount) if reply else 0,
         epochs=declared.get("rollout.epochs") or 1,
         micro=int(micro.amount) if micro else None,
     )
+
+
+def _typical(step: Step, extent: Extent | None) -> int:
+    """Tokens of a usual row: packed ones are full, others as long as their text and marks."""
+    assert step.length
+    if step.fields.get("packing") or extent is None or not (extent.rows and extent.characters):
+        return step.length
+    sequences = extent.rows * (2 if step.product == "reward" else 1)
+    tokens = extent.characters / sequences / CHARACTERS_PER_TOKEN
+    return min(step.length, round(tokens) + MARKS)
 
 
 def _place(machine: Machine, found: Fit) -> Place:
