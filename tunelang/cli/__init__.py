@@ -23,8 +23,11 @@ COMMANDS = {
     "doctor": "Say what this machine can run, and what mends it.",
     "store": "List, verify and clean the store of finished stages.",
 }
-
-
+PLAIN: dict[str, Any] = {
+    "rich_markup_mode": None,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+}
 OURS = "\nThis is a mistake of TuneLang, not yours. Please report it with the lines above.\n"
 
 
@@ -44,9 +47,7 @@ class Lazy(TyperGroup):
 
 def _stub(name: str) -> Any:
     """Enough of a command for the list of commands."""
-    app = typer.Typer(**PLAIN)
-    app.command(name, help=COMMANDS[name], short_help=COMMANDS[name])(_nothing)
-    return typer.main.get_command(app)
+    return _as_command(name, _nothing)
 
 
 def _nothing() -> None:
@@ -57,18 +58,16 @@ def _command(name: str) -> Any:
     part = getattr(import_module(f"tunelang.cli.{name}"), name)
     if isinstance(part, typer.Typer):
         return typer.main.get_command(part)
-    app = typer.Typer(**PLAIN)
-    app.command(name, help=COMMANDS[name])(part)
-    return typer.main.get_command(app)
+    return _as_command(name, part)
 
 
-app = typer.Typer(
-    cls=Lazy,
-    rich_markup_mode=None,
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+def _as_command(name: str, function: Any) -> Any:
+    one = typer.Typer(**PLAIN)
+    one.command(name, help=COMMANDS[name], short_help=COMMANDS[name])(function)
+    return typer.main.get_command(one)
+
+
+app = typer.Typer(cls=Lazy, no_args_is_help=True, **PLAIN)
 
 
 @app.callback()
@@ -96,7 +95,5 @@ def main() -> None:
         import traceback
 
         traceback.print_exc()
-        sys.stderr.write(
-            "\nThis is a mistake of TuneLang, not yours. Please report it with the lines above.\n"
-        )
+        sys.stderr.write(OURS)
         sys.exit(2)
