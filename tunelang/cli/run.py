@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def run(
     """Run a recipe; the same command goes on after any interruption."""
     from rich.console import Console
 
+    gc.enable()  # a run may take days
     plan, found = plan_recipe(recipe, profile, set or (), param or ())
     show_findings(found)
     if plan is None or any(each.code == "TL701" for each in found):

@@ -84,10 +84,11 @@ def _totals(plan: Plan, done: Collection[str]) -> tuple[str, ...]:
 
 
 def _notes(plan: Plan) -> list[str]:
-    notes = [
-        f"where   {text}"
-        for text in dict.fromkeys(_where(step) for step in plan.steps if step.schedule)
-    ]
+    places: dict[str, list[str]] = {}
+    for step in plan.steps:
+        if step.schedule:
+            places.setdefault(_where(step), []).append(step.name)
+    notes = [f"where   {text}: {', '.join(names)}" for text, names in places.items()]
     shapes = [
         f"data    {part.name}: recognised as {part.format.recognised}"
         for step in plan.steps
@@ -114,7 +115,7 @@ def _where(step: Step) -> str:
     )
     extras: list[str] = [place.sharding] if place.sharding != "none" else []
     extras += ["activation checkpointing"] if place.checkpointing else []
-    return ", ".join([f"{step.name}: {device}", step.precision, *extras])
+    return ", ".join([device, step.precision, *extras])
 
 
 def gib(size: int) -> str:
