@@ -8,6 +8,7 @@ from typing import Literal
 
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.memory import Load, Memory, memory, trainable, weight_bytes
+from tunelang.estimate.predicted import Estimate
 from tunelang.estimate.time import seconds
 from tunelang.estimate.work import Work
 
@@ -24,29 +25,6 @@ BUCKETS = 3.7 * 2**30  # DeepSpeed's own buffers at its defaults (planner notes,
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """The fields of the plan's Estimate."""
-
-    parameters: int
-    trainable: int
-    weights: int
-    gradients: int
-    optimiser: int
-    activations: int
-    other: int
-    peak: int
-    peak_low: int
-    peak_high: int
-    phase: str
-    usable: int
-    seconds_low: float
-    seconds: float
-    seconds_high: float
-    dollars: float | None
-    basis: str
-
-
-@dataclass(frozen=True)
 class Fit:
     """The way chosen, what it needs, and whether that fits."""
 
@@ -56,7 +34,7 @@ class Fit:
     sharding: Sharding
     launcher: Literal["local", "torchrun", "deepspeed"]
     threads: int
-    estimate: Predicted
+    estimate: Estimate
     fits: Literal["yes", "tight", "no"]
     advice: str
 
@@ -179,12 +157,12 @@ def _fit(
     )
 
 
-def _predicted(work: Work, machine: Machine, chosen: tuple[Way, Memory]) -> Predicted:
+def _predicted(work: Work, machine: Machine, chosen: tuple[Way, Memory]) -> Estimate:
     way, found = chosen
     time = seconds(work, machine, checkpointing=way.checkpointing)
     low, high = (0.85, 1.25) if machine.kind == "gpu" else (0.7, 1.4)
     price = machine.price * machine.count if machine.price is not None else None
-    return Predicted(
+    return Estimate(
         parameters=work.parameters,
         trainable=work.trained,
         weights=int(found.weights),

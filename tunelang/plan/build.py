@@ -34,7 +34,7 @@ SLOTS = (
     "save_every",
     "rollout.batch",
 )
-# Until the fit pass says otherwise.
+# Where models are made; the place pass moves what trains.
 NOWHERE = Place(
     device="cpu",
     gpu=None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from tunelang.estimate.predicted import Estimate as Estimate
 from tunelang.sources.parts import DataFormat as DataFormat
 from tunelang.sources.parts import DataPart as DataPart
 from tunelang.sources.parts import FilesSource as FilesSource
@@ -150,28 +151,6 @@ class Gate(Frozen):
     bound: float
     enforce: bool
     place: str  # path:line of the check, for messages
-
-
-class Estimate(Frozen):
-    """Predicted needs. Bytes are per device; seconds are a band. `basis` says what they rest on."""
-
-    parameters: int
-    trainable: int
-    weights: int
-    gradients: int
-    optimiser: int
-    activations: int
-    other: int
-    peak: int
-    peak_low: int
-    peak_high: int
-    phase: str
-    usable: int
-    seconds_low: float
-    seconds: float
-    seconds_high: float
-    dollars: float | None
-    basis: str
 
 
 class Step(Frozen):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from tunelang.catalog import gpus
 from tunelang.diagnostic import Label, error, replace, warning
 from tunelang.estimate.fit import Fit, fit
 from tunelang.estimate.machine import Machine, machine_here
 from tunelang.estimate.parameters import Architecture
 from tunelang.estimate.work import Work
-from tunelang.plan.ir import Estimate, Place, Plan, Step
+from tunelang.plan.ir import Place, Plan, Step
 from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN, Extent
 from tunelang.recipe import graph
@@ -30,35 +28,18 @@ def place(plan: Plan, context: Context) -> Plan:
 
 
 def _placed(step: Step, context: Context) -> Step:
+    if not step.schedule:
+        return step  # models are converted and made on one CPU thread, to the same bits anywhere
     declared = context.recipe.declared[step.name]
-    machine = _machine(declared, context) if step.schedule else machine_here()
+    machine = _machine(declared, context)
     architecture = _architecture(step, context)
     if machine is None or architecture is None:
         return step
-    if not step.schedule:
-        return step.model_copy(update={"place": _at_home(machine)})
     _capable(step, declared, machine, context)
     work = _work(step, declared, architecture, context.extents.get(step.name))
     found = fit(work, machine)
     _memory(step, declared, found, (machine, context))
-    return step.model_copy(
-        update={"place": _place(machine, found), "estimate": Estimate(**asdict(found.estimate))}
-    )
-
-
-def _at_home(machine: Machine) -> Place:
-    """Models are converted and made on one CPU thread, so that they have the same bits anywhere."""
-    return Place(
-        device="cpu",
-        gpu=None,
-        gpus=0,
-        threads=1,
-        micro=1,
-        accumulate=1,
-        checkpointing=False,
-        sharding="none",
-        launcher="local",
-    )
+    return step.model_copy(update={"place": _place(machine, found), "estimate": found.estimate})
 
 
 def _architecture(step: Step, context: Context) -> Architecture | None:
