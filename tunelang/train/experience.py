@@ -5,6 +5,7 @@ It knows the four roles but not where prompts come from or how runs are kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 from tunelang.train import advantages as adv
 from tunelang.train import policy_losses as pl
 from tunelang.train.evaluate import Lens
+from tunelang.train.job import fail
 from tunelang.train.losses import log_probabilities
 from tunelang.train.roles import Cast, Role, speaking, values
 from tunelang.train.rollout import Episode, collate, reply_log_probabilities, reply_logits
@@ -181,7 +183,10 @@ def _minibatch(
         _micro(who, found, ([numbers[at] for at in block], total, stats), settings)
     for optimizer in optimizers:
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
+        norm = float(nn.utils.clip_grad_norm_(weights, settings.max_grad_norm))
+        if not math.isfinite(norm):
+            help = "lower lr and value.lr, or use precision = fp32"
+            fail("TL735", "loss-not-finite", f"the norm of the gradients is {norm}", help)
         optimizer.step()
 
 

@@ -7,7 +7,6 @@ run that is stopped goes on bit for bit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -24,6 +23,7 @@ from tunelang.train import (
     machine,
     mix,
     optimise,
+    policy_checks,
     product,
     rows,
     samples,
@@ -38,7 +38,7 @@ from tunelang.train.experience import (
     learn,
     settings_of,
 )
-from tunelang.train.job import Job, fail
+from tunelang.train.job import Job
 from tunelang.train.model import load
 from tunelang.train.policy_losses import steered
 from tunelang.train.policy_run import Asked, Run, State, draw, judged, measure, switch
@@ -46,11 +46,6 @@ from tunelang.train.roles import Cast, cast, speaking
 from tunelang.train.speech import Speech, prompt
 
 Metrics = dict[str, dict[str, float]]
-# How far the first ratio may be from 1: the old log-probabilities were computed in other batches.
-RATIO = {"fp32": 1e-3, "bf16": 0.2}
-FIRST_KL = {"fp32": 1e-3, "bf16": 0.05}  # per token, sampled before any update
-LEASH = 5.0  # times the target: the policy has left
-PATIENCE = 3  # iterations in a row
 
 
 def run(step: Step, job: Job) -> Metrics:
@@ -190,51 +185,18 @@ def iteration(this: Run, asked: Sequence[Asked]) -> None:
         optimise.set_rate(this.optimizers[name], optimise.rate(this.schedule, peak, state.at))
     episodes = draw(this, asked, step.seed * 7919 + state.at * 101)
     scores = judged(this, episodes)
+    policy_checks.rewards_are_finite(this, scores)
     found = experience(this.who, episodes, scores, state.coefficient, this.settings)
     if state.at == 0:
-        first_checks(this, found)
+        policy_checks.begins_at_reference(this, found)
     order = torch.Generator().manual_seed(step.seed * 31 + state.at)
     stats = learn(this.who, found, list(this.optimizers.values()), this.settings, order)
     if state.at == 0:
-        after_first(this, stats)
+        policy_checks.first_ratio_is_one(this, stats)
     state.at += 1
     tell(this, found, stats)
-    leash(this, found.kl)
+    policy_checks.leash(this, found)
     steer(this, found.kl)
-
-
-def first_checks(this: Run, found: Experience) -> None:
-    """Before any update the policy is its reference, and scores are finite and differ."""
-    lens = this.who.lens.precision
-    per_token = abs(float(((found.old - found.reference) * found.mask).sum() / found.mask.sum()))
-    if this.step.inputs["reference"] == this.step.inputs["policy"]:
-        this.job.check(
-            "first-kl-is-zero",
-            per_token,
-            per_token <= FIRST_KL[lens],
-            (
-                f"the KL to the reference is {per_token:.4f} per token before the first update",
-                "the reference is not the policy's start",
-            ),
-        )
-    spread = float(found.scores.std()) if len(found.scores) > 1 else 1.0
-    this.job.check(
-        "scores-differ",
-        spread,
-        math.isfinite(spread) and spread > 0,
-        ("the reward model gives every reply the same score", ""),
-    )
-
-
-def after_first(this: Run, stats: Stats) -> None:
-    """The very first ratio is 1: sampling and training compute the same distribution."""
-    off = stats.first_ratio - 1
-    this.job.check(
-        "first-ratio-is-one",
-        stats.first_ratio,
-        off <= RATIO[this.who.lens.precision],
-        (f"the first probability ratio is off by {off:.4f}", ""),
-    )
 
 
 def tell(this: Run, found: Experience, stats: Stats) -> None:
@@ -252,24 +214,6 @@ def tell(this: Run, found: Experience, stats: Stats) -> None:
     this.job.emit(
         {"event": "progress", "at": this.state.at, "of": this.schedule.steps, "metrics": metrics}
     )
-
-
-def leash(this: Run, kl: float) -> None:
-    """A policy that stays far beyond the target, or below zero, has left what can be trusted."""
-    target = this.fields["kl"]["target"]
-    strained = (target is not None and kl > LEASH * target) or kl < -0.1 * this.fields["rollout"][
-        "reply"
-    ]
-    this.state.strained = this.state.strained + 1 if strained else 0
-    if strained:
-        this.job.warn(f"KL to the reference is {kl:.2f} nats a reply at iteration {this.state.at}")
-    if this.state.strained >= PATIENCE:
-        fail(
-            "TL791",
-            "policy-left-reference",
-            f"KL to the reference was {kl:.1f} nats a reply for {PATIENCE} iterations",
-            "lower lr, or raise kl.coefficient",
-        )
 
 
 def steer(this: Run, kl: float) -> None:
