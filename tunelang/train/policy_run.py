@@ -122,11 +122,13 @@ def measure(this: Run, asked: Sequence[Asked]) -> dict[str, float]:
 def reference_scores(this: Run, asked: Sequence[Asked], own: Tensor) -> Tensor:
     """Scores of the reference's replies: taken once a step, for they never change.
 
+    `asked` are all the measured prompts the first time, and later all or the first few of them.
     Before the first update a policy that starts at its reference gives the same replies.
     """
     path = this.job.work / "reference-scores.json"
     if path.is_file():
-        return torch.tensor(json.loads(path.read_text("utf-8")), device=own.device)
+        noted = json.loads(path.read_text("utf-8"))
+        return torch.tensor(noted[: len(asked)], device=own.device)
     same = this.step.inputs["reference"] == this.step.inputs["policy"]
     if same and this.state.at == 0 and this.job.resume is None:
         found = own

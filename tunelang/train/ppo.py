@@ -18,6 +18,7 @@ from tunelang.plan.ir import Step
 from tunelang.train import (
     checkpoint,
     data,
+    evaluate,
     gauges,
     loop,
     machine,
@@ -64,16 +65,16 @@ def run(step: Step, job: Job) -> Metrics:
     machine.seed(step.seed)
     who = cast(step, job, start, speech)
     this = prepare(step, job, who, (parts, frozenset(speech.stop)))
-    gates = gauges.prepare(step, job, lambda example: [])
-    before = gauges.before(job, lambda: gated(gates, measure(this, measured)))
+    gates = gauges.prepare(step, job, rows.Writer(speech, step.length or 0, "reply"))
+    before = gauges.before(job, lambda: taken(this, gates, measured))
     job.measure("before", 0, before)
     asked = samples.Asked(speech, [one.words for one in measured], who.lens)
-    with speaking(who.reference) as model:
+    with speaking(who.policy) as model:  # still the start: a checkpoint is restored in `train`
         first = samples.first(job, model, asked)
-    train(this, measured)
+    train(this, data.glance(measured, job))
     sft.settle(step, who.trained)
     job.phase("measuring")
-    metrics = {"before": before, "after": gated(gates, measure(this, measured))}
+    metrics = {"before": before, "after": taken(this, gates, measured)}
     job.measure("after", this.state.at, metrics["after"])
     with speaking(who.policy) as model:
         shown = samples.compare(job, model, asked, first)
@@ -90,9 +91,13 @@ def run(step: Step, job: Job) -> Metrics:
     return metrics
 
 
-def gated(gates: list[gauges.Gauge], own: dict[str, float]) -> dict[str, float]:
-    """The stage's own metrics, and those under a gate's words."""
-    return own | gauges.measure(gates, own, lambda _: {})
+def taken(this: Run, gates: list[gauges.Gauge], measured: Sequence[Asked]) -> dict[str, float]:
+    """The stage's own metrics; under a gate's words, those of the policy on the gate's rows."""
+    own = measure(this, measured)
+    with speaking(this.who.policy) as model:
+        return own | gauges.measure(
+            gates, own, lambda part: evaluate.measure(model, part, this.who.lens)
+        )
 
 
 def prompts(step: Step, job: Job, speech: Speech) -> list[data.Split[Asked]]:
