@@ -7,20 +7,23 @@ never by PEFT's switches, which turn it on for adapters that must not train.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tunelang.plan.ir import ModelRef, Step
 from tunelang.train import scoring, sft, trainable
 from tunelang.train.evaluate import Lens
-from tunelang.train.folders import Origin, origin
+from tunelang.train.folders import Origin, origin, tokenizer_folder
 from tunelang.train.job import Job, fail
-from tunelang.train.model import Loaded, load
+from tunelang.train.model import Loaded, load, read_tokenizer
+from tunelang.train.product import digest
 from tunelang.train.rollout import Episode, Episodes, hidden_at_reads
 from tunelang.train.speech import Speech, reply
 from tunelang.train.trainable import Trained
@@ -110,18 +113,17 @@ def cast(step: Step, job: Job, start: Loaded, speech: Speech) -> Cast:
 
 
 def same_tokens(step: Step, job: Job, start: Loaded) -> None:
-    """TL409: the reward must read the tokens that the policy writes."""
-    from tunelang.train.folders import tokenizer_folder
-    from tunelang.train.model import read_tokenizer
-
-    other = read_tokenizer(tokenizer_folder(origin(step.inputs["reward"], job), job))
-    if other.get_vocab() != start.tokenizer.get_vocab():
+    """TL409: the reward must read the tokens that the policy writes, in the form it knows."""
+    judged = origin(step.inputs["reward"], job)
+    if read_tokenizer(tokenizer_folder(judged, job)).get_vocab() != start.tokenizer.get_vocab():
         fail(
             "TL409",
             "tokenizers-differ",
             "policy and reward read different tokens",
             "train the reward on a stage of the policy's own model",
         )
+    if judged.template != digest(start.template):
+        job.warn("the reward was taught with another chat template than the policy's")
 
 
 def rests_on(judged: Origin, start: Origin) -> bool:
@@ -161,8 +163,6 @@ def judge_of(
 
 def load_head(judged: Origin, job: Job) -> Tensor:
     """The reward's score vector [1, H]."""
-    from safetensors.torch import load_file
-
     if judged.head is None:
         fail(
             "TL115",
@@ -186,26 +186,19 @@ def ending(speech: Speech) -> list[int]:
 def critic_of(step: Step, job: Job, trained: Trained, judge: Judge, *, shared: bool) -> Critic:
     """The value model: a copy of the reward, or the policy's start with a head of zeros."""
     wanted = step.fields["value"]["from"] == "reward"
-    head = nn.Linear(trained.model.config.hidden_size, 1, dtype=torch.float32).to(job.device)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
+    able = shared if trained.adapter else origin(step.inputs["reward"], job).quant is None
+    copies = wanted and able
+    if wanted and not able:
+        why = "rests on other weights" if trained.adapter else "is held in 4 bits"
+        job.note(f"the reward {why}: the value model starts from the policy")
     if trained.adapter:
-        trainable.add_adapter(
-            trained.model, VALUE, value_weights(step, job, copies=wanted and shared)
-        )
-        if wanted and shared:
+        trainable.add_adapter(trained.model, VALUE, value_weights(step, job, copies=copies))
+        if copies:
             copy_adapter(trained.model, REWARD, VALUE)
         role = Role(trained.model, (*trained.start, VALUE))
     else:
-        source = step.inputs["reward" if wanted else "policy"]
-        role = Role(own_model(source, job), None)
-    if wanted and (shared or not trained.adapter):
-        with torch.no_grad():
-            head.weight.copy_(judge.head)
-            head.bias.fill_(judge.bias)
-    elif wanted:
-        job.note("the reward rests on other weights: the value model starts from the policy")
-    return Critic(role, head)
+        role = Role(own_model(step.inputs["reward" if copies else "policy"], job), None)
+    return Critic(role, value_head(role, job, judge if copies else None))
 
 
 def own_model(source: ModelRef, job: Job) -> Any:
@@ -215,13 +208,20 @@ def own_model(source: ModelRef, job: Job) -> Any:
     return loaded.model
 
 
+def value_head(role: Role, job: Job, judge: Judge | None) -> nn.Linear:
+    """An fp32 head: the reward's with its bias, or zeros."""
+    head = nn.Linear(role.model.config.hidden_size, 1, dtype=torch.float32).to(job.device)
+    with torch.no_grad():
+        head.weight.copy_(judge.head if judge else torch.zeros_like(head.weight))
+        head.bias.fill_(judge.bias if judge else 0.0)
+    return head
+
+
 def value_weights(step: Step, job: Job, *, copies: bool) -> Any:
     """The value adapter's shape: the reward's own where it is copied, else the policy's."""
     weights = sft.weights_of(step)
     if not copies:
         return weights
-    import json
-
     key = origin(step.inputs["reward"], job).deltas[-1]
     settings = json.loads(
         (job.store.object(key) / "adapter" / "adapter_config.json").read_text("utf-8")

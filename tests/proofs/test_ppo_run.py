@@ -1,0 +1,199 @@
+"""PPO as a step: roles cast from the store, resumed runs, what is measured, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from workshop import COMMON, TINY, Shop, part, preferences, schedule, texts, training
+
+from tunelang.plan.ir import Batch, Gate, Measure, Step, StoreModel
+from tunelang.train import ppo, trainable
+from tunelang.train.evaluate import Lens
+from tunelang.train.experience import log_probabilities_of, settings_of
+from tunelang.train.generate import Sampling, draw, left_padded
+from tunelang.train.generate import step as advance
+from tunelang.train.roles import Cast, Role, cast, score, values
+from tunelang.train.rollout import Episode, collate, sample
+from tunelang.train.scoring import scores_of
+from tunelang.train.speech import Speech
+
+PROMPTS = [{"prompt": f"words {word}{mark}"} for word in ("sun", "cat", "mat") for mark in ".,!?;:"]
+FIELDS: dict[str, Any] = {
+    "kl": {"coefficient": 0.05, "target": 2.0, "horizon": 100.0},
+    "rollout": {"reply": 8, "temperature": 1.0, "epochs": 2, "minibatches": 2},
+    "clip": 0.2,
+    "gamma": 1.0,
+    "lambda": 0.95,
+    "value": {"lr": 1e-3, "clip": 0.2, "coefficient": 0.1, "from": "reward"},
+    "penalty": {"no_end_of_text": -1.0},
+    "whiten_rewards": False,
+}
+METRICS = {"reward", "reward_se", "kl", "mean_length", "win_rate"}
+
+
+@pytest.fixture
+def judged(shop: Shop) -> Shop:
+    """A shop with a reward called `judge` on the tiny model."""
+    data = part("preference", preferences(60))
+    shop.run(training("reward_modeling", "judge", data, fields={"center": 0.01}))
+    return shop
+
+
+def step_of(key: str, *, policy: str = TINY, **more: Any) -> Step:
+    """PPO on the tiny model: 4 iterations of 8 episodes, a checkpoint after the second."""
+    models = {"policy": policy, "reference": policy, "reward": "judge"} | more.pop("inputs", {})
+    changed: dict[str, Any] = {
+        "worker": "tunelang.train.ppo",
+        "inputs": {role: StoreModel(key=name) for role, name in models.items()},
+        "schedule": schedule(4, save_every=2, eval_every=3),
+        "batch": Batch(size=8, noun="episodes"),
+    }
+    fields = FIELDS | more.pop("fields", {})
+    return training("ppo", key, part("prompt", PROMPTS), fields=fields, **{**changed, **more})
+
+
+def casting(shop: Shop, step: Step) -> Cast:
+    """The roles of a step as `run` casts them."""
+    quant = trainable.quantised(step)
+    start = shop.load(step.inputs["policy"].key, precision=trainable.storage(step), quant=quant)  # type: ignore[union-attr]
+    return cast(step, shop.job(step), start, Speech(start.tokenizer, start.template))
+
+
+class Killed(Exception):
+    """What stops the run in the middle."""
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"weights": "full", "lr": 1e-4}, {"precision": "bf16"}],
+    ids=["lora", "full", "bf16"],
+)
+def test_killed_and_resumed_equals_never_killed(
+    judged: Shop, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+) -> None:
+    """Weights, metrics and every iteration's numbers are equal bit for bit."""
+    straight, broken = step_of("straight", **changed), step_of("broken", **changed)
+    expected = judged.run(straight)
+    keep = ppo.keep
+
+    def dying(this: Any, *rest: Any) -> None:
+        keep(this, *rest)
+        if this.state.at == 3:
+            raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(ppo, "keep", dying)
+        judged.run(broken)
+    found = judged.job(broken).resume
+    assert found is not None
+    assert found.at == 2
+    assert judged.run(broken) == expected
+    assert judged.weights("broken") == judged.weights("straight")
+    curves = [
+        json.loads((judged.store.object(key) / "metrics.json").read_text())["series"]
+        for key in ("straight", "broken")
+    ]
+    assert curves[0] == curves[1]
+    assert len({point["kl_coefficient"] for point in curves[0]}) > 1
+
+
+def test_a_run_tells_what_the_contract_promises(judged: Shop) -> None:
+    """Metrics before and after, self-checks, progress of every iteration, samples."""
+    metrics = judged.run(step_of("told"))
+    assert set(metrics["before"]) == set(metrics["after"]) == METRICS
+    assert metrics["before"]["win_rate"] == 0.5
+    assert abs(metrics["before"]["kl"]) < 1e-3
+    events = judged.events("told")
+    checks = {event["name"]: event["ok"] for event in events if event["event"] == "check"}
+    assert checks.keys() >= {"first-kl-is-zero", "first-ratio-is-one", "rewards-are-finite"}
+    assert all(checks.values())
+    assert judged.said("told", "warning") == []
+    told = [event["metrics"] for event in events if event["event"] == "progress"]
+    assert len(told) == 4
+    names = "reward kl kl_coefficient entropy policy_loss value_loss clip_fraction mean_length"
+    assert set(told[0]) == {*names.split(), "ended"}
+    assert [event["at"] for event in events if event["event"] == "measure"] == [0, 3, 4]
+    samples = json.loads((judged.store.object("told") / "samples.json").read_text())
+    assert set(samples[0]) == {"prompt", "before", "after"}
+
+
+def test_gates_on_other_rows_measure_the_policy(judged: Shop) -> None:
+    """`perplexity(replay)` is taken before and after, on rows that PPO never reads."""
+    data = part("text", texts(), name="replay", hold_out=None)
+    measure = Measure(text="perplexity(replay)", metric="perplexity", data=data)
+    gate = Gate(measure=measure, compare="<", bound=1e6, enforce=True, place="r.tune:1")
+    metrics = judged.run(step_of("gated", gates=[gate], lr=3e-2))
+    before, after = metrics["before"]["perplexity(replay)"], metrics["after"]["perplexity(replay)"]
+    assert 1 < before < 1e6
+    assert before != after
+
+
+def test_roles_on_one_base_are_what_they_were_alone(judged: Shop) -> None:
+    """Reward scores equal those of the reward loaded by itself; the reference is the start; the
+    critic begins as the reward, bias included."""
+    who = casting(judged, step_of("shared"))
+    models = {id(role.model) for role in (who.policy, who.reference, who.critic.role)}
+    assert models == {id(who.judge.role.model)}
+    rows = [Episode([5, 6, 7], [8, 9], False), Episode([5, 6], [9, 4, 3], False)]
+    alone = judged.load("judge")
+    assert alone.head is not None
+    expected = scores_of(alone.model, alone.head, [row.ids for row in rows], who.lens) + alone.bias
+    assert (score(who.judge, rows, who.lens) - expected).abs().max() < 1e-5
+    settings = settings_of(FIELDS | COMMON, 8)
+    own = log_probabilities_of(who.policy, rows, who.lens, settings)
+    assert torch.equal(own, log_probabilities_of(who.reference, rows, who.lens, settings))
+    start = Role(judged.load().model, None)
+    assert torch.equal(own, log_probabilities_of(start, rows, who.lens, settings))
+    last = values(who.critic, collate(rows, 0, "cpu"), who.lens)[1]  # before the last token
+    before_last = scores_of(alone.model, alone.head, [rows[0].ids[:-1]], who.lens) + alone.bias
+    assert abs(float(last - before_last[0])) < 1e-5
+
+
+def test_everything_trained_means_models_of_their_own(judged: Shop) -> None:
+    """weights = full: four models; the reference and the reward are frozen."""
+    who = casting(judged, step_of("copies", weights="full"))
+    roles = [who.policy, who.reference, who.critic.role, who.judge.role]
+    assert len({id(role.model) for role in roles}) == 4
+    trains = [any(w.requires_grad for w in role.model.parameters()) for role in roles]
+    assert trains == [True, False, True, False]
+
+
+def test_a_reward_on_other_weights_is_a_model_of_its_own(judged: Shop) -> None:
+    """The policy went on from the reward's start: the reward is not put on the wrong weights."""
+    data = part("text", texts())
+    judged.run(training("domain_adaptation", "later", data, fields={"packing": False}))
+    step = step_of("apart", policy="later")
+    who = casting(judged, step)
+    assert who.judge.role.model is not who.policy.model
+    assert not any(w.requires_grad for w in who.judge.role.model.parameters())
+    assert not who.critic.head.weight.any()
+    metrics = judged.run(step)
+    assert metrics["before"]["win_rate"] == 0.5
+    assert any("starts from the policy" in text for text in judged.said("apart", "note"))
+
+
+def test_what_sampling_draws_has_the_probabilities_training_sees(shop: Shop) -> None:
+    """With a cache, padding on the left and one token at a time: the same log-probabilities as
+    one pass over the whole row, at the sampling temperature."""
+    model, lens = shop.load().model, Lens("fp32", "cpu", 0)
+    prompts = [[5, 6, 7, 8, 9, 10], [11, 12], [13, 14, 15]]
+    ids, mask = left_padded(prompts, 0, "cpu")
+    cache, drawn, seen = None, [], []
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(6):
+        logits, cache = advance(model, ids, mask, cache)
+        token = draw(logits, 0.7, generator)
+        seen.append(torch.log_softmax(logits / 0.7, -1)[range(3), token])
+        drawn.append(token)
+        ids, mask = token[:, None], torch.cat([mask, torch.ones(3, 1, dtype=mask.dtype)], 1)
+    replies = torch.stack(drawn, 1).tolist()
+    sampled = sample(model, prompts, lens, Sampling(6, frozenset(), 0.7, 0))
+    assert [row.reply for row in sampled] == replies
+    rows = [Episode(asked, reply, False) for asked, reply in zip(prompts, replies, strict=True)]
+    settings = replace(settings_of(FIELDS | COMMON, 2), temperature=0.7)
+    found = log_probabilities_of(Role(model, None), rows, lens, settings)
+    assert (found - torch.stack(seen, 1)).abs().max() < 1e-5
