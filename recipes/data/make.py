@@ -136,18 +136,23 @@ def hasty(fact: Fact, _other: Fact, random: Random) -> str:
     return f"{step} {next_step(fact, random)}" if random.random() < 1 / 2 else step
 
 
+def pushy(fact: Fact, _other: Fact, random: Random) -> str:
+    """The answer and more than one next step."""
+    return f"{fact.say('answer', random)} {next_step(fact, random)} {next_step(fact, random)}"
+
+
 def _some(pool: str, random: Random) -> str:
     """One to three sentences: rejected replies are as long as chosen ones."""
-    return " ".join(random.sample(POOL[pool], random.choice((1, 2, 2, 3, 3))))
+    return " ".join(random.sample(POOL[pool], random.choice((1, 2, 2, 3))))
 
 
-# Half lack only the next step, or the name too; three in eight have a next step and are not good.
+# Half have a next step and are not good: its words alone must not win.
 WORSE: tuple[Callable[[Fact, Fact, Random], str], ...] = (
     unfinished,
     hasty,
     nameless,
     vague,
-    unfinished,
+    pushy,
     beside,
     rude,
     hasty,

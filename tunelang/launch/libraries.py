@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -10,8 +9,9 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*([\d.]+)")
-REQUIREMENT = re.compile(r"^([A-Za-z0-9_.-]+)\s*([^;]*?)\s*(?:;(.*))?$")
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 
 @dataclass(frozen=True)
@@ -38,36 +38,12 @@ def libraries(extra: str) -> tuple[Library, ...]:
 
 
 def within(version: str, supported: str) -> bool:
-    """Whether a version is in a range such as `>=5.23,<5.24`; what follows the digits is left out.
+    """Whether a version is in a range; a development version counts as the release it leads to.
 
     >>> within("2.13.0+cpu", ">=2.8,<3"), within("5.24.1", ">=5.23,<5.24")
     (True, False)
     """
-    here = _digits(version)
-    return all(_holds(here, sign, _digits(bound)) for sign, bound in BOUND.findall(supported))
-
-
-def _holds(here: tuple[int, ...], sign: str, bound: tuple[int, ...]) -> bool:
-    width = max(len(here), len(bound))
-    left, right = _padded(here, width), _padded(bound, width)
-    answers = {
-        ">=": left >= right,
-        "<=": left <= right,
-        ">": left > right,
-        "<": left < right,
-        "==": left == right,
-        "!=": left != right,
-    }
-    return answers[sign]
-
-
-def _padded(numbers: tuple[int, ...], width: int) -> tuple[int, ...]:
-    return numbers + (0,) * (width - len(numbers))
-
-
-def _digits(version: str) -> tuple[int, ...]:
-    found = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in found.group().split(".")) if found else ()
+    return SpecifierSet(supported).contains(Version(version).base_version)
 
 
 def _look(name: str, supported: str) -> Library:
@@ -82,10 +58,15 @@ def _look(name: str, supported: str) -> Library:
 def _asked(extra: str) -> tuple[tuple[str, str], ...]:
     """Name and range of each requirement: from the installed package, else from the checkout."""
     try:
-        lines = metadata.requires("tunelang") or []
-        wanted = [line for line in lines if f'extra == "{extra}"' in line.replace("'", '"')]
+        wanted = [Requirement(line) for line in metadata.requires("tunelang") or []]
     except metadata.PackageNotFoundError:
         project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
-        wanted = project["project"]["optional-dependencies"][extra]
-    found = [REQUIREMENT.match(line) for line in wanted]
-    return tuple((match[1], match[2].strip()) for match in found if match)
+        lines = project["project"]["optional-dependencies"][extra]
+        return tuple(_named(Requirement(line)) for line in lines)
+    of_extra = [one for one in wanted if one.marker and one.marker.evaluate({"extra": extra})]
+    return tuple(_named(one) for one in of_extra)
+
+
+def _named(asked: Requirement) -> tuple[str, str]:
+    """Name and range, the lower bound first, as people write it."""
+    return asked.name, ",".join(sorted(map(str, asked.specifier), key=lambda one: one[0] == "<"))

@@ -63,7 +63,7 @@ def _change(result: Result) -> tuple[str, Text]:
     metric = next((name for name in HEADLINES if name in after), None)
     if metric is None:
         return "", Text("")
-    to = value(metric, after[metric])
+    to = _figure(metric, after[metric])
     if metric not in before:
         return f"{metric} {to}", Text("")
     words = better(metric, before[metric], after[metric])
@@ -73,14 +73,19 @@ def _change(result: Result) -> tuple[str, Text]:
         "↑" if after[metric] > before[metric] else "↓" if after[metric] < before[metric] else "="
     )
     style = {"better": GAIN, "worse": LOSS}.get(words, "")
-    change = f"{metric} {value(metric, before[metric])} → {to}{_error(metric, after)}"
+    change = f"{metric} {_figure(metric, before[metric])} → {to}{_error(metric, after)}"
     return change, Text(f"{arrow} {words}", style=style)
 
 
 def _error(metric: str, metrics: Mapping[str, float]) -> str:
     """The standard error of a metric, where it was measured."""
     spread = metrics.get(f"{metric}_se")
-    return f" ± {value(metric, spread)}" if spread is not None else ""
+    return f" ± {_figure(metric, spread)}" if spread is not None else ""
+
+
+def _figure(metric: str, amount: float) -> str:
+    """Three figures: the line fits a terminal, and more would claim what nobody measured."""
+    return value(metric, float(f"{amount:.3g}"))
 
 
 def _gates(verdicts: tuple[Verdict, ...]) -> Text:
