@@ -57,6 +57,12 @@ def test_shipped_recipes_check_and_plan(path: Path) -> None:
         assert warnings <= {"TL211"}
 
 
+def test_the_readme_shows_the_quickstart() -> None:
+    """The recipe on the front page is the recipe that runs."""
+    shown = (ROOT / "README.md").read_text().partition("```tune\n")[2].partition("```")[0]
+    assert shown == (ROOT / "recipes" / "quickstart.tune").read_text()
+
+
 @pytest.mark.parametrize("name", sorted(kinds.methods()))
 def test_defaults_are_sound(name: str) -> None:
     """Every default of a method is read by the code that reads recipes."""

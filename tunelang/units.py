@@ -65,7 +65,15 @@ def show(quantity: Quantity) -> str:
         return _largest(amount, BYTES)
     if unit == "seconds":
         return _largest(amount, SECONDS)
-    return f"{number(amount)} {unit[:-1] if amount == 1 else unit}"
+    return f"{_large(amount)} {unit[:-1] if amount == 1 else unit}"
+
+
+def _large(amount: float) -> str:
+    """Millions and more as people write them, where that is exact: `2B`, `1500M`."""
+    for letter, size in (("B", 10**9), ("M", 10**6)):
+        if amount >= size and amount % size == 0:
+            return f"{number(amount / size)}{letter}"
+    return number(amount)
 
 
 def _largest(amount: float, scale: dict[str, int]) -> str:

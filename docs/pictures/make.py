@@ -7,10 +7,11 @@ The picture of the run needs recipes/quickstart.tune to have been run before.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-import pty
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,30 +19,35 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from tunelang.run.store import default_home
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 WIDTH = 104
+HOME = str(default_home())
 MISTAKE = ("lr = ", "learning_rate = ")
 
 
 def printed(command: list[str]) -> str:
     """What a command prints on a terminal, colours included."""
-    out = io.BytesIO()
+    ours, theirs = os.openpty()
+    settings = {"COLUMNS": str(WIDTH), "LINES": "60", "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | settings, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    out = b""
+    with contextlib.suppress(OSError):  # Linux says EIO where the terminal ends
+        while data := os.read(ours, 65536):
+            out += data
+    process.wait()
+    return out.decode().replace("\r\n", "\n")
 
-    def keep(descriptor: int) -> bytes:
-        data = os.read(descriptor, 65536)
-        out.write(data)
-        return b""
 
-    os.environ |= {"COLUMNS": str(WIDTH), "LINES": "60", "TERM": "xterm-256color"}
-    os.chdir(ROOT)
-    pty.spawn(command, keep)
-    return out.getvalue().decode().replace("\r\n", "\n")
-
-
-def picture(name: str, shown: str, command: list[str], *, after: str = "") -> None:
+def picture(name: str, shown: str, command: list[str], *, after: str = "", hide: str = "") -> None:
     """One SVG: the command as it is typed, and what it prints (from the line with `after` on)."""
     text = printed([sys.executable, "-m", "tunelang", *command])
+    text = text.replace(hide, "").replace(HOME, "~/.local/share/tunelang")
     text = re.sub(r"\x1b\[[0-9;?]*[A-LN-Za-ln-z]", "", text)
     if after and after in text:
         text = text[text.rindex(after) :]
@@ -58,13 +64,12 @@ def main() -> None:
         broken = recipe.replace(*MISTAKE, 1).replace("reward = judge", "reward = chat")
         wrong.write_text(broken.replace('"data/', '"../data/'))
         name = str(wrong.relative_to(ROOT))
-        picture("check", "tunelang check recipes/typo.tune", ["check", name])
-        svg = HERE / "check.svg"
-        svg.write_text(svg.read_text().replace(name.split("/")[1] + "/", ""))
+        hide = f"{Path(folder).name}/"
+        picture("check", "tunelang check recipes/typo.tune", ["check", name], hide=hide)
     llama = "recipes/llama-8b-rlhf.tune"
-    picture("plan", f"tunelang plan {llama}", ["plan", llama], after=f"{llama}\n")
+    picture("plan", f"tunelang plan {llama}", ["plan", llama], after=llama)
     quick = "recipes/quickstart.tune"
-    picture("run", f"tunelang run {quick}", ["run", "--plain", quick], after="stage")
+    picture("run", f"tunelang run {quick}", ["run", "--plain", quick], after="stage   before")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Talking to a worker over JSON lines."""
 
-import sys
 
 import pytest
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tunelang.cli.planning import check_recipe, settings
+from tunelang.cli.planning import settings
+from tunelang.cli.rewrite import rewrite
 from tunelang.diagnostic import Diagnostic, Severity, has_errors
 from tunelang.output import OUTPUTS, render
+
+ROUNDS = 10  # a fix may uncover the next mistake; none of ours takes more than three
 
 
 def check(
@@ -24,18 +29,23 @@ def check(
     output: Annotated[str, typer.Option(help=f"One of {', '.join(OUTPUTS)}.")] = "full",
     deny: Annotated[str | None, typer.Option(help="`warning`: warnings fail as errors do.")] = None,
     hints: Annotated[bool, typer.Option(help="Show hints as well.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Apply safe fixes: no stage key changes.")
+    ] = False,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="With --fix: apply every fix.")] = False,
 ) -> None:
     """Find every mistake in recipes, without torch, network or GPU."""
     if output not in OUTPUTS:
         raise typer.BadParameter(f"{output} is not one of {', '.join(OUTPUTS)}")
+    if deny not in (None, "warning"):
+        raise typer.BadParameter(f"{deny} is not `warning`")
     recipes = recipes_of(paths)
     found: dict[Diagnostic, None] = {}
     for recipe in recipes:
-        for name in profile or (None,):
-            chosen, problems = settings(name, set or (), param or ())
-            found |= dict.fromkeys(problems + _planned(recipe, chosen))
-        if not profile:
-            found |= dict.fromkeys(_profiles(recipe))
+        each = partial(_findings, recipe, profile or (), set or (), param or ())
+        if fix:
+            mend(recipe, each, unsafe=unsafe)
+        found |= dict.fromkeys(each())
     shown = [each for each in found if hints or each.severity is not Severity.HINT]
     sys.stdout.write(render(output, shown, colour=sys.stdout.isatty()))
     if output == "full":
@@ -46,30 +56,36 @@ def check(
         raise typer.Exit(1)
 
 
-def _planned(recipe: Path, chosen) -> list[Diagnostic]:  # type: ignore[no-untyped-def]
-    """Findings of the rules, then of planning where there are no errors yet."""
-    checked = check_recipe(recipe, chosen)
-    if has_errors(checked.found) or checked.resolved.recipe is None:
-        return checked.found
-    from tunelang.plan.build import build
+def _findings(
+    recipe: Path, profiles: Sequence[str], sets: Sequence[str], params: Sequence[str]
+) -> list[Diagnostic]:
+    """Under the profiles that were named, else under none and each of the recipe's own."""
+    from tunelang.plan.findings import merged, of_every_profile, of_file
 
-    return checked.found + build(checked.resolved.recipe)[1]
+    chosen = [settings(name, sets, params) for name in profiles or (None,)]
+    problems = [each for _, found in chosen for each in found]
+    if not profiles:
+        return problems + of_every_profile(recipe, chosen[0][0]).found
+    return problems + merged([of_file(recipe, each).found for each, _ in chosen])
 
 
-def _profiles(recipe: Path) -> list[Diagnostic]:
-    """Mistakes inside the recipe's profiles, found by settling it under each."""
+def mend(recipe: Path, findings: Callable[[], list[Diagnostic]], *, unsafe: bool) -> int:
+    """Apply fixes to the file until none is left; how many were applied, which is said."""
     from tunelang.recipe.load import read_source
-    from tunelang.recipe.overrides import Settings
-    from tunelang.recipe.resolve import resolve
-    from tunelang.syntax.parse import parse
+    from tunelang.rules import fixes
 
-    source, _ = read_source(recipe, str(recipe))
-    names = (
-        [d.name.text for d in parse(source)[0].declarations() if d.kind.text == "profile"]
-        if source
-        else []
-    )
-    return [each for name in names for each in resolve(recipe, Settings(name)).found]
+    total = 0
+    for _ in range(ROUNDS):
+        source, _ = read_source(recipe, str(recipe))
+        wanted = fixes.chosen(findings(), source, unsafe=unsafe) if source else []
+        if source is None or not wanted:
+            break
+        text, count = fixes.apply(source, wanted)
+        rewrite(recipe, text)
+        total += count
+    if total:
+        sys.stderr.write(f"{recipe}: {_counted(total, 'fix')} applied\n".replace("fixs", "fixes"))
+    return total
 
 
 def recipes_of(paths: list[Path]) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tunelang.cli.planning import leave, show_findings
+from tunelang.cli.rewrite import rewrite
 from tunelang.diagnostic import Diagnostic
 
 
@@ -59,7 +60,6 @@ def _stdin() -> str:
 def _file(path: Path, found: list[Diagnostic], *, write: bool, show: bool) -> bool:
     """Whether a file changes; written aside and renamed, with its mode."""
     from tunelang.recipe.load import read_source
-    from tunelang.run.store import write_atomic
     from tunelang.syntax.format import format
 
     source, problems = read_source(path, str(path))
@@ -75,7 +75,5 @@ def _file(path: Path, found: list[Diagnostic], *, write: bool, show: bool) -> bo
         )
         sys.stdout.writelines(lines)
     if write:
-        mode = path.stat().st_mode
-        write_atomic(path, text.encode())
-        path.chmod(mode)
+        rewrite(path, text)
     return True

@@ -30,4 +30,5 @@ def graph(
     plan, found = plan_recipe(recipe, profile, (), ())
     show_findings(found)
     leave(found)
+    assert plan is not None
     sys.stdout.write(mermaid(plan) if format is Language.MERMAID else dot(plan))

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from tunelang.diagnostic import Diagnostic, Severity, error, has_errors
 from tunelang.recipe.overrides import Settings
-from tunelang.recipe.resolve import Resolved, resolve
 
-
-@dataclass(frozen=True)
-class Checked:
-    """A resolved recipe with every finding of its rules."""
-
-    resolved: Resolved
-    found: list[Diagnostic]
+if TYPE_CHECKING:
+    from tunelang.plan.ir import Plan
 
 
 def pairs(options: Iterable[str], name: str) -> tuple[dict[str, str], list[Diagnostic]]:
@@ -51,29 +45,16 @@ def settings(
     return Settings(profile, set_values, param_values), found + more
 
 
-def check_recipe(path: Path, chosen: Settings) -> Checked:
-    """Resolve a recipe and apply every rule that needs no plan."""
-    from tunelang.rules import check
+def plan_recipe(
+    path: Path, profile: str | None, sets: Sequence[str], params: Sequence[str]
+) -> tuple[Plan | None, list[Diagnostic]]:
+    """The plan of a recipe and everything found on the way; no plan where there are errors."""
+    from tunelang.plan.findings import of_file
 
-    resolved = resolve(path, chosen)
-    return Checked(resolved, check(resolved))
-
-
-def plan_recipe(path: Path, profile: str | None, sets: Sequence[str], params: Sequence[str]):  # type: ignore[no-untyped-def]
-    """The plan of a recipe and everything found on the way; no plan where there are errors.
-
-    Returns `(Plan | None, list[Diagnostic])`.
-    """
     chosen, found = settings(profile, sets, params)
-    checked = check_recipe(path, chosen)
+    checked = of_file(path, chosen)
     found += checked.found
-    if has_errors(found) or checked.resolved.recipe is None:
-        return None, found
-    from tunelang.plan.build import build
-
-    plan, more = build(checked.resolved.recipe)
-    found += more
-    return (None if has_errors(more) else plan), found
+    return (None if has_errors(found) else checked.plan), found
 
 
 def show_findings(found: Sequence[Diagnostic], *, hints: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tunelang.cli.planning import check_recipe, leave, settings, show_findings
+from tunelang.cli.planning import leave, settings, show_findings
 
 
 def show(
@@ -19,12 +19,14 @@ def show(
     origin: Annotated[bool, typer.Option(help="Say where each value comes from.")] = True,
 ) -> None:
     """Print what a recipe means: every value and where it comes from."""
+    from tunelang.recipe.resolve import resolve
     from tunelang.recipe.show import show as written
+    from tunelang.rules import check
 
     chosen, found = settings(profile, set or (), param or ())
-    checked = check_recipe(recipe, chosen)
-    found += checked.found
+    resolved = resolve(recipe, chosen)
+    found += check(resolved)
     show_findings(found)
     leave(found)
-    assert checked.resolved.recipe is not None
-    sys.stdout.write(written(checked.resolved.recipe, origins=origin))
+    assert resolved.recipe is not None
+    sys.stdout.write(written(resolved.recipe, origins=origin))

@@ -1,0 +1,74 @@
+"""Everything found in one recipe, by its text, its rules and its plan, less what is allowed.
+
+`tunelang check`, the editor and the tests of the rules ask here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tunelang.diagnostic import Diagnostic, has_errors
+from tunelang.plan.ir import Plan
+from tunelang.recipe.load import load, load_source
+from tunelang.recipe.overrides import Settings
+from tunelang.recipe.resolve import Resolved, resolve_scope
+from tunelang.rules import check
+from tunelang.rules.allow import allowed
+from tunelang.source import Source
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found; `resolved` and `plan` are as far as the recipe is sound."""
+
+    found: list[Diagnostic]
+    resolved: Resolved | None = None
+    plan: Plan | None = None
+
+
+def of_file(path: Path, settings: Settings | None = None) -> Findings:
+    """Check and plan a recipe file under one profile."""
+    scope, found = load(path)
+    if scope is None:
+        return Findings(found)
+    return _planned(resolve_scope(scope, found, settings or Settings()))
+
+
+def of_every_profile(path: Path, settings: Settings | None = None) -> Findings:
+    """As `of_file`, and what is wrong under any profile that the recipe has."""
+    settings = settings or Settings()
+    base = of_file(path, settings)
+    if base.resolved is None or base.resolved.scope is None:
+        return base
+    profiles = [
+        d.name.text for d in base.resolved.scope.file.declarations() if d.kind.text == "profile"
+    ]
+    every = [base.found] + [
+        of_file(path, replace(settings, profile=name)).found for name in profiles
+    ]
+    return Findings(merged(every), base.resolved, base.plan)
+
+
+def merged(every: list[list[Diagnostic]]) -> list[Diagnostic]:
+    """Each finding once; a comment is unused only where it is unused under every profile."""
+    unused = set.intersection(*({f for f in found if f.code == "TS06"} for found in every))
+    found = dict.fromkeys(each for found in every for each in found)
+    return [each for each in found if each.code != "TS06" or each in unused]
+
+
+def of_text(source: Source, folder: Path, settings: Settings | None = None) -> Findings:
+    """The same for text that is already here: an editor's buffer, stdin."""
+    scope, found = load_source(source, folder)
+    return _planned(resolve_scope(scope, found, settings or Settings()))
+
+
+def _planned(resolved: Resolved) -> Findings:
+    found = check(resolved)
+    plan = None
+    if resolved.recipe is not None and not has_errors(found):
+        from tunelang.plan.build import build  # pydantic is not needed to say what is misspelt
+
+        plan, more = build(resolved.recipe)
+        found += more
+    return Findings(allowed(resolved, found), resolved, plan)
