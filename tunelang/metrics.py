@@ -27,6 +27,9 @@ METRICS = {
         Metric("reward", "number", "more", "mean score of the reward model"),
         Metric("kl", "number", "less", "mean KL divergence to the reference per reply, in nats"),
         Metric("mean_length", "tokens", "neither", "mean length of a reply"),
+        Metric("rouge_l", "ratio", "more", "longest common subsequence with the reference reply"),
+        Metric("score", "ratio", "more", "a benchmark's score"),
+        Metric("drop", "ratio", "less", "what a benchmark's score loses against `versus`"),
         Metric("win_rate", "ratio", "more", "share of replies that score above the reference's"),
     )
 }

@@ -128,7 +128,7 @@ def test_imports_bring_declarations(tmp_path: Path) -> None:
     [
         ('import "./r.tune" as me', "TL112"),
         ('import "./missing.tune" as parts', "TL012"),
-        ('import "hub:tune/hardware@1.0.0" as hw', "TL110"),
+        ('import "hub:tune/hardware@1.0.0" as hw', "TL012"),
         ('import "./other.tune" as o sha256:' + "0" * 64, "TL111"),
     ],
 )

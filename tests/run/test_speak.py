@@ -1,6 +1,5 @@
 """Talking to a worker over JSON lines."""
 
-
 import pytest
 
 from tunelang.errors import UserError

@@ -39,7 +39,7 @@ class Work:
     @property
     def width(self) -> int:
         """Bytes of a resting weight: full tuning computes over fp32 masters only in fp32."""
-        return 2 if self.precision == "bf16" else 4
+        return 4 if self.precision == "fp32" else 2  # fp8 computes from bf16 weights
 
     @property
     def parameters(self) -> int:

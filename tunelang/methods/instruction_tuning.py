@@ -21,7 +21,12 @@ METHOD = Method(
             'chat template: "chatml", "llama3", or a .jinja file; else the model\'s own',
             optional=True,
         ),
-        "loss_on": Field(Symbol(("assistant", "all")), "which tokens are trained", "assistant"),
+        "loss_on": Field(
+            Symbol(("assistant", "last", "all")),
+            "which tokens are trained: every reply, the last one, or everything",
+            "assistant",
+            later=("last",),
+        ),
         "packing": PACKING,
     },
     inputs=("model",),

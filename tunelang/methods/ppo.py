@@ -6,6 +6,7 @@ Huang et al. 2024 (arXiv 2403.17031) where they differ.
 
 from tunelang.methods.training import optimisation, weights
 from tunelang.recipe.schema import (
+    ALL,
     Count,
     Field,
     Flag,
@@ -76,6 +77,9 @@ METHOD = Method(
         "lambda": Field(Ratio(), "GAE's lambda", "95%"),
         "value": Field(Group(VALUE), "the value model"),
         "penalty": Field(Group(PENALTY), "corrections of the score"),
+        "clip_rewards": Field(
+            Number(above=0), "scores are clipped to +- this", optional=True, later=ALL
+        ),
         "whiten_rewards": Field(Flag(), "scale rewards to unit variance", "false"),
     },
     inputs=("policy", "reference", "reward"),

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tunelang import registry
+from tunelang.metrics import METRICS
 from tunelang.recipe.schema import (
+    ALL,
     Count,
     Field,
     Flag,
+    Group,
     HowLong,
+    ListOf,
     Number,
     Ratio,
     Reference,
     Symbol,
+    Text,
     Variant,
     Whole,
 )
@@ -21,6 +26,8 @@ from tunelang.recipe.schema import (
 WARMUP = Field(HowLong(("steps", "ratio")), "steps over which the rate rises from 0", "3%")
 FLOOR = Field(Ratio(), "the rate the schedule ends at, as a share of lr", "0%")
 
+BEST = {"metric": Field(Symbol(("eval_loss", *METRICS)), "what is compared", "eval_loss")}
+PATIENCE = Field(Whole(), "measurements without a better one before it stops", "3")
 SCHEDULE = Variant(
     {
         "cosine": {"warmup": WARMUP, "floor": FLOOR},
@@ -49,6 +56,7 @@ def fields(noun: str, **defaults: str) -> dict[str, Field]:
         "length": Field(
             Count(("tokens",)), "longest row in tokens; longer ones are cut", "1024 tokens"
         ),
+        **vocabulary(),
         **optimisation(),
     }
     return _with_defaults(shared, defaults)
@@ -64,8 +72,23 @@ def optimisation(**defaults: str) -> dict[str, Field]:
         ),
         "weight_decay": Field(Number(least=0, most=1), "decay of matrices, not of norms", "0"),
         "max_grad_norm": Field(Number(above=0), "gradients are clipped to this norm", "1.0"),
-        "precision": Field(Symbol(("bf16", "fp32")), "number format of the computation", "bf16"),
+        "precision": Field(
+            Symbol(("bf16", "fp32", "fp8")),
+            "number format of the computation",
+            "bf16",
+            later=("fp8",),
+        ),
         "seed": Field(Whole(least=0), "seed of every random choice", "0"),
+        **_kernels(),
+        "keep": Field(
+            Variant({"last": {}, "best": BEST}), "which weights are kept", "last", later=("best",)
+        ),
+        "stop": Field(
+            Variant({"end": {}, "early": {**BEST, "patience": PATIENCE}}),
+            "when training stops",
+            "end",
+            later=("early",),
+        ),
         "on": Field(
             Reference(("hardware",)), "where it runs; else this machine", optional=True, key=False
         ),
@@ -83,6 +106,49 @@ def optimisation(**defaults: str) -> dict[str, Field]:
         ),
     }
     return _with_defaults(shared, defaults)
+
+
+def _kernels() -> dict[str, Field]:
+    """How the computation is carried out, and over how many devices each part is split."""
+    parallel = {
+        name: Field(Whole(), f"devices that {what}", optional=True, key=False, later=ALL)
+        for name, what in (
+            ("data", "hold the same weights and read other rows"),
+            ("tensor", "share each layer's matrices"),
+            ("pipeline", "hold other layers"),
+        )
+    }
+    return {
+        "attention": Field(
+            Symbol(("sdpa", "flash", "eager")),
+            "attention kernel",
+            "sdpa",
+            key=False,
+            later=("flash", "eager"),
+        ),
+        "deterministic": Field(
+            Flag(), "only kernels that give the same bits every time", "false", later=("true",)
+        ),
+        "parallel": Field(Group(parallel), "how devices share the work"),
+    }
+
+
+def vocabulary() -> dict[str, Field]:
+    """Changes to the tokenizer, and how far positions are stretched."""
+    factor = {"factor": Field(Number(above=1), "positions are this many times as many")}
+    return {
+        "new_tokens": Field(
+            ListOf(Text()), "tokens added to the vocabulary", optional=True, later=ALL
+        ),
+        "pad": Field(Text(), "the padding token; else the tokenizer's", optional=True, later=ALL),
+        "eos": Field(Text(), "the end token; else the tokenizer's", optional=True, later=ALL),
+        "scaling": Field(
+            Variant({"none": {}, "linear": factor, "yarn": factor}),
+            "how positions beyond the model's are made",
+            "none",
+            later=("linear", "yarn"),
+        ),
+    }
 
 
 PACKING = Field(Flag(), "several rows in one sequence, kept apart by position ids", "false")

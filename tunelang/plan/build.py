@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as slot
 from typing import Any
 
 from tunelang.diagnostic import Diagnostic
+from tunelang.plan import later
 from tunelang.plan.data import data_part, mixture_of
 from tunelang.plan.ir import Gate, Measure, ModelRef, Place, Plan, Step, StoreModel, Weights
 from tunelang.plan.keys import key_of, stack
@@ -53,11 +55,11 @@ class Building:
     """A plan under construction: finished steps by name, bases by model name, findings."""
 
     recipe: Recipe
-    found: list[Diagnostic] = field(default_factory=list)
-    steps: dict[str, Step] = field(default_factory=dict)
-    bases: dict[str, Base] = field(default_factory=dict)
-    stack: dict[str, str] = field(default_factory=stack)
-    extents: dict[str, Extent] = field(default_factory=dict)
+    found: list[Diagnostic] = slot(default_factory=list)
+    steps: dict[str, Step] = slot(default_factory=dict)
+    bases: dict[str, Base] = slot(default_factory=dict)
+    stack: dict[str, str] = slot(default_factory=stack)
+    extents: dict[str, Extent] = slot(default_factory=dict)
 
 
 def build(recipe: Recipe) -> tuple[Plan, list[Diagnostic]]:
@@ -130,7 +132,8 @@ def _step(stage: Declared, building: Building) -> Step | None:
         lr=stage.get("lr"),
         schedule=schedule,
         batch=batch,
-        fields=_fields(stage),
+        fields=_fields(stage, building.recipe),
+        later=later.asked(stage, building.recipe),
         gates=_gates(stage, building),
         stack=building.stack,
         place=NOWHERE,
@@ -163,13 +166,19 @@ def _after(stage: Declared, building: Building) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in building.steps]
 
 
-def _fields(stage: Declared) -> dict[str, Any]:
-    """The method's own values as nested plain JSON."""
+def _fields(stage: Declared, recipe: Recipe) -> dict[str, Any]:
+    """The method's own values as nested plain JSON.
+
+    What waits for a later version is left out unless it is asked for: a field that joins the
+    language changes no key.
+    """
     assert stage.method is not None
-    nested: dict[str, Any] = {}
+    cleaning = later.cleaning(stage, recipe)
+    nested: dict[str, Any] = {"cleaning": cleaning} if cleaning else {}
     skip = {*SLOTS, *stage.method.inputs, stage.method.data_field}
-    for path in flat(stage.method.fields):
-        if path in skip:
+    for path, field in flat(stage.method.fields).items():
+        waits = field.later and not later.is_later(field, stage.values.get(path))
+        if path in skip or waits or not field.key:
             continue
         head, _, last = path.rpartition(".")
         target = nested.setdefault(head, {}) if head else nested
@@ -199,6 +208,8 @@ def _gates(stage: Declared, building: Building) -> list[Gate]:
     gates = []
     for check in stage.checks:
         declared = building.recipe.declared.get(check.on.name) if check.on else None
+        if declared and declared.kind == "benchmark":
+            declared = None
         data = data_part(declared, building.recipe, building.found) if declared else None
         measure = Measure(text=check.text, metric=check.metric, data=data)
         gates.append(

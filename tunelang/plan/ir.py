@@ -158,7 +158,8 @@ class Step(Frozen):
 
     `inputs` by role: model, or policy, reference, reward, value. `fields` are the method's
     own resolved values as plain JSON (numbers in base units), all of which are in the key.
-    `product` is the artifact type made: `lm` (a policy) or `reward`.
+    `product` is the artifact type made: `lm` (a policy) or `reward`. `later` is what the recipe
+    asks for that no worker can do yet: a step with any is planned and never started.
     """
 
     version: Literal[1] = 1
@@ -169,7 +170,7 @@ class Step(Frozen):
     key: str
     product: Literal["lm", "reward"]
     seed: int
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp8"]
     inputs: dict[str, ModelRef] = Field(default_factory=dict)
     import_from: ModelSource | None = None
     data: Mixture | None = None
@@ -183,6 +184,7 @@ class Step(Frozen):
     stack: dict[str, str] = Field(default_factory=dict)
     place: Place
     estimate: Estimate | None = None
+    later: list[str] = Field(default_factory=list)
     after: list[str] = Field(default_factory=list)  # names of the steps this one needs
 
 

@@ -23,7 +23,7 @@ BOUNDS: dict[str, schema.Type] = {
     "number": schema.Number(),
     "tokens": schema.Either((schema.Count(("tokens",)), schema.Number())),
 }
-ON = schema.Reference(("data",))
+ON = schema.Reference(("data", "benchmark"))
 MODELS = schema.Reference(("stage", "model"))
 
 
@@ -42,6 +42,9 @@ def read_checks(declared: Declared, gate: Layer, reading: Reading) -> Declared:
 def _check(item: tree.Check, declared: Declared, reading: Reading) -> Check | None:
     path = item.operand.path if isinstance(item.operand, tree.Call) else item.operand
     name = path.text
+    target = reading.scope.look_up(name)
+    if target and target[0].kind.text == "benchmark":
+        return _score(item, path, reading)
     if name not in METRICS:
         guess = nearest(name, METRICS)
         reading.say(
@@ -63,6 +66,16 @@ def _check(item: tree.Check, declared: Declared, reading: Reading) -> Check | No
     amount = bound.amount if isinstance(bound, Quantity) else bound
     text = item.operand.span.text
     return Check(text, name, on, arguments, item.compare.text, float(amount), item.span)
+
+
+def _score(item: tree.Check, path: tree.Path, reading: Reading) -> Check | None:
+    """A benchmark's own name stands for its score: `mmlu >= 60%`."""
+    on = read(path, ON, replace(reading, name="score"))
+    bound: Any = read(item.value, schema.Ratio(), replace(reading, name=path.text))
+    if BAD in (on, bound):
+        return None
+    text = item.operand.span.text
+    return Check(text, "score", on, {}, item.compare.text, float(bound), item.span)
 
 
 def _operand(operand: tree.Path | tree.Call, reading: Reading) -> tuple[Any, dict[str, Any]]:

@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tunelang.diagnostic import Diagnostic, Label, error
+from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, error
+from tunelang.recipe import hub
 from tunelang.recipe.literals import unquote
 from tunelang.recipe.names import Scope, duplicate_names
-from tunelang.source import Source
+from tunelang.source import Source, Span
 from tunelang.syntax.digest import digest
 from tunelang.syntax.parse import parse
 from tunelang.syntax.tree import File, Import
@@ -100,18 +101,10 @@ def _scope(source: Source, loading: Loading) -> tuple[Scope, list[Diagnostic]]:
 
 def _follow(item: Import, loading: Loading) -> tuple[Scope | None, list[Diagnostic]]:
     place = unquote(item.place.text)
-    if place.startswith("hub:"):
-        return None, [
-            error(
-                "TL110",
-                "unhashed-import",
-                "this version imports local files only",
-                item.place.span,
-                "a hub import",
-                help='copy the file beside the recipe and import "./NAME.tune"',
-            )
-        ]
-    path = loading.path.parent / place
+    remote = place.startswith("hub:")
+    path, problem = _hub(place, item) if remote else (loading.path.parent / place, None)
+    if path is None:
+        return None, [problem] if problem else []
     chain = (*loading.chain, loading.path.resolve())
     if path.resolve() in chain:
         names = " → ".join(p.name for p in (*chain[chain.index(path.resolve()) :], path))
@@ -126,18 +119,47 @@ def _follow(item: Import, loading: Loading) -> tuple[Scope | None, list[Diagnost
             )
         ]
     alias = f"{loading.alias}.{item.alias.text}" if loading.alias else item.alias.text
-    shown = os.path.normpath(Path(loading.shown).parent / place)
+    shown = place if remote else os.path.normpath(Path(loading.shown).parent / place)
     scope, found = _load(Loading(path, shown, alias, chain))
     if scope is None:
         return None, [
             replace(problem, at=Label(item.place.span, "imported here")) for problem in found
         ]
-    return scope, found + _verify(item, scope.file)
+    return scope, found + _verify(item, scope.file, remote=remote)
 
 
-def _verify(item: Import, file: File) -> list[Diagnostic]:
-    """TL111: the imported text is not what the hash was taken from."""
-    if item.hash is None or item.hash.text == (now := f"sha256:{digest(file)}"):
+def _hub(place: str, item: Import) -> tuple[Path | None, Diagnostic | None]:
+    """Where a hub import lies on this machine, or why it cannot be read."""
+    parts = hub.parse(place)
+    if parts is None:
+        help = 'write `import "hub:owner/name@1.0.0" as NAME`'
+        wrong = ("TL012", "unreadable-file", f"`{place}` does not name a version of a repository")
+        return None, error(*wrong, item.place.span, "not a place on the hub", help=help)
+    path = hub.cached(parts)
+    if path is None:
+        missing = ("TL012", "unreadable-file", f"`{place}` is not on this machine")
+        help = "`tunelang fetch RECIPE` downloads what a recipe imports; `check` never does"
+        return None, error(*missing, item.place.span, "not downloaded", help=help)
+    return path, None
+
+
+def _verify(item: Import, file: File, *, remote: bool) -> list[Diagnostic]:
+    """TL110: a remote import without a hash. TL111: not the text the hash was taken from."""
+    now = f"sha256:{digest(file)}"
+    if item.hash is None and remote:
+        end = Span(item.span.source, item.span.end, item.span.end)
+        return [
+            error(
+                "TL110",
+                "unhashed-import",
+                f"what {item.place.text} holds can change under this recipe",
+                item.place.span,
+                "no hash",
+                help=f"after reading it, write {now} behind the import",
+                fix=Fix(f"add {now[:15]}...", (Edit(end, f" {now}"),), safe=True),
+            )
+        ]
+    if item.hash is None or item.hash.text == now:
         return []
     return [
         error(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from tunelang.recipe.schema import Method
 from tunelang.source import Source, Span
+from tunelang.syntax.tree import Value
 
 
 class Word(str):
@@ -106,6 +109,38 @@ class Declared:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """A path that is varied and the values it takes, as they are written."""
+
+    path: str
+    span: Span
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    name: str
+    span: Span
+    axes: tuple[Axis, ...]
+    values: Mapping[str, Given]
+
+    def points(self) -> list[dict[str, Value]]:
+        """Every point as `{path: value}`: a product, rows of equally long lists, or drawn."""
+        mode: Choice = self.values["mode"].value
+        paths = [axis.path for axis in self.axes]
+        lists = [axis.values for axis in self.axes]
+        rows = list(zip(*lists, strict=False)) if mode.name == "list" else list(product(*lists))
+        if mode.name == "random":
+            drawn = min(int(mode.get("points")), len(rows))
+            rows = Random(int(self.values["seed"].value)).sample(rows, drawn)
+        return [dict(zip(paths, row, strict=True)) for row in rows]
+
+    def get(self, path: str) -> Any:
+        given = self.values.get(path)
+        return given.value if given else None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything one file means under one profile. Declarations are keyed by full name."""
 
@@ -114,6 +149,7 @@ class Recipe:
     declared: Mapping[str, Declared]
     profile: str | None = None
     budget: Mapping[str, Given] = field(default_factory=dict)
+    sweeps: Mapping[str, Sweep] = field(default_factory=dict)
 
     def folder_of(self, span: Span) -> Path:
         """Where relative paths written at a place start: the folder of that file."""

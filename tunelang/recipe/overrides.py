@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tunelang.diagnostic import Diagnostic, error, replace
-from tunelang.recipe.kinds import WITH_FIELDS
+from tunelang.recipe.kinds import WITH_FIELDS, fields
 from tunelang.recipe.layers import Layer, Written, flatten, lift
 from tunelang.recipe.names import Scope, did_you_mean, nearest
 from tunelang.recipe.values import parse_value
@@ -30,6 +30,7 @@ class Settings:
     profile: str | None = None
     sets: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
+    point: Mapping[str, Value] | None = None  # of a sweep: between profile and `--set`
 
 
 def collect(scope: Scope, settings: Settings, found: list[Diagnostic]) -> Overrides:
@@ -42,6 +43,9 @@ def collect(scope: Scope, settings: Settings, found: list[Diagnostic]) -> Overri
             origin = f"profile {declaration.name.text}"
             for item in declaration.items or ():
                 _item(item, origin, scope, overrides, found)
+    for path, point in (settings.point or {}).items():
+        written = Written(point, point.span, "sweep", scope)
+        _assignment(path, written, scope, overrides, found)
     for path, text in settings.sets.items():
         _set(path, text, scope, overrides, found)
     return overrides
@@ -105,7 +109,7 @@ def _item(
     elif isinstance(item, Block):
         target = scope.look_up(item.name.text)
         if target is None:
-            found.append(_nothing(item.name.span, item.name.text, scope))
+            found.append(nothing(item.name.span, item.name.text, scope))
             return
         name = target[1].full(target[0].name.text)
         overrides.named.setdefault(name, []).append(flatten(item.items, origin, scope, found))
@@ -158,7 +162,7 @@ def _assignment(
 ) -> None:
     target = scope.look_up(path)
     if target is None:
-        found.append(_nothing(written.span, path, scope))
+        found.append(nothing(written.span, path, scope))
         return
     declaration, owner, rest = target
     name = owner.full(declaration.name.text)
@@ -170,13 +174,13 @@ def _assignment(
         whole = Declaration(
             declaration.kind, declaration.name, None, None, None, written.value, written.span
         )
-        layer = lift(
-            whole, ("format", "licence", "hold_out", "limit", "rows"), scope, written.origin
-        )
+        known = () if declaration.kind.text == "stage" else tuple(fields(declaration.kind.text))
+        layer = lift(whole, known, scope, written.origin)
         overrides.named.setdefault(name, []).append(layer)
 
 
-def _nothing(span: Span, path: str, scope: Scope) -> Diagnostic:
+def nothing(span: Span, path: str, scope: Scope) -> Diagnostic:
+    """TL116: a path of a profile, sweep or `--set` that names no declaration."""
     names = [name for name, _ in scope.visible()]
     first, _, rest = path.partition(".")
     guess = nearest(first, names)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
 from tunelang.diagnostic import Diagnostic, error
 from tunelang.recipe import kinds
 from tunelang.recipe.layers import flatten
 from tunelang.recipe.load import load
-from tunelang.recipe.model import Declared, Given, Recipe
+from tunelang.recipe.model import Declared, Given, Recipe, Sweep
 from tunelang.recipe.names import Scope
 from tunelang.recipe.overrides import Settings, check_profiles, collect
 from tunelang.recipe.settle import Work, settle
+from tunelang.recipe.sweeps import read_sweeps
 from tunelang.recipe.toplevel import check_value, known_block, known_kind, unknown_defaults
 from tunelang.recipe.typed import Owner, typed
 from tunelang.syntax.tree import Block, Broken, Declaration, Import
@@ -43,10 +44,26 @@ def resolve_scope(scope: Scope, found: list[Diagnostic], settings: Settings) -> 
     for each in scope.all_scopes():
         declared |= _declarations(each, work)
     unknown_defaults(scope, work)
+    sweeps = {} if settings.point is not None else read_sweeps(scope, work)
     recipe = Recipe(
-        scope.file.source, scope.folder, declared, settings.profile, _budget(scope, work)
+        scope.file.source, scope.folder, declared, settings.profile, _budget(scope, work), sweeps
     )
+    for sweep in sweeps.values():
+        found += _wrong_points(scope, settings, sweep, list(found))
     return Resolved(recipe, _once(found), scope, work.used)
+
+
+def _wrong_points(
+    scope: Scope, settings: Settings, sweep: Sweep, known: list[Diagnostic]
+) -> list[Diagnostic]:
+    """What is wrong with the values of an axis, found by settling the recipe with each."""
+    wrong = []
+    for axis in sweep.axes:
+        for value in axis.values:
+            found: list[Diagnostic] = []
+            resolve_scope(scope, found, replace(settings, point={axis.path: value}))
+            wrong += [each for each in found if each not in known]
+    return wrong
 
 
 def _once(found: list[Diagnostic]) -> list[Diagnostic]:

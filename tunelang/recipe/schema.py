@@ -134,15 +134,23 @@ Type = (
 )
 
 
+ALL = ("*",)
+
+
 @dataclass(frozen=True)
 class Field:
-    """A field of a declaration or variant. Without a default it is required unless optional."""
+    """A field of a declaration or variant. Without a default it is required unless optional.
+
+    `later` names the words or variants (ALL: any value but the default) that are checked and
+    planned and that no worker of this version can carry out; `run` refuses them by name.
+    """
 
     type: Type
     doc: str
     default: str | None = None
     optional: bool = False
     key: bool = True  # part of the stage's content key
+    later: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

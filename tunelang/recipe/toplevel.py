@@ -27,19 +27,13 @@ def known_kind(declaration: Declaration, work: Work) -> None:
             )
         )
         return
-    later = {"benchmark", "sweep", "publish"}
-    why = (
-        "is not in this version of TuneLang"
-        if kind.text in later
-        else "is not a kind of declaration"
-    )
-    guess = None if kind.text in later else nearest(kind.text, kinds.KINDS)
+    guess = nearest(kind.text, kinds.KINDS)
     fix = replace(kind.span, guess, safe=False) if guess else None
     work.found.append(
         error(
             "TL103",
             "unknown-kind",
-            f"`{kind.text}` {why}",
+            f"`{kind.text}` is not a kind of declaration",
             kind.span,
             "not a kind",
             help=did_you_mean(guess) or f"kinds are {', '.join(kinds.KINDS)}",

@@ -91,13 +91,12 @@ def unused_declaration(resolved: Resolved) -> Iterator[Diagnostic]:
     assert recipe is not None and scope is not None
     if not recipe.stages:
         return  # a file of parts to import
-    reached = {
-        name for stage in recipe.stages for name in graph.reachable(recipe, stage)
-    } | resolved.used
+    roots = [*recipe.stages, *recipe.of_kind("publish")]
+    reached = {name for root in roots for name in graph.reachable(recipe, root)} | resolved.used
     parents = {d.extends.text for d in scope.file.declarations() if d.extends}
     for name, declaration in scope.names.items():
         kind = declaration.kind.text
-        if kind == "stage" or scope.full(name) in reached or name in parents:
+        if kind in ("stage", "publish", "sweep") or scope.full(name) in reached or name in parents:
             continue
         if kind not in ("let", "param") and name not in recipe.declared:
             continue
@@ -135,7 +134,8 @@ def unreachable_stage(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL118: a stage without a gate that no other stage uses, in a recipe with several ends."""
     recipe = resolved.recipe
     assert recipe is not None
-    used = {name for stage in recipe.stages.values() for name in graph.needs(recipe, stage)}
+    users = recipe.of_kind("stage", "publish").values()
+    used = {name for user in users for name in graph.needs(recipe, user)}
     ends = [stage for stage in recipe.stages.values() if stage.name not in used]
     for stage in ends[:-1]:
         if not stage.checks:

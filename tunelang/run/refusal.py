@@ -20,7 +20,9 @@ def refusals(
     running = list(steps)
     if not running:
         return []
-    found = _missing(running) + [_cannot(step, machine, profiles) for step in running]
+    found = _missing(running)
+    for step in running:
+        found += [_cannot(step, machine, profiles), _later(step)]
     return [finding for finding in found if finding is not None]
 
 
@@ -73,6 +75,16 @@ def _cannot(step: Step, machine: Machine, profiles: tuple[str, ...]) -> Diagnost
         return None
     message = f"stage `{step.name}` cannot run here with `{step.place.launcher}`: {reason}"
     return error("TL714", "backend-cannot", message, None, help=_advice(profiles))
+
+
+def _later(step: Step) -> Diagnostic | None:
+    """The language is ahead of the workers: what none can do yet is refused, never left out."""
+    if not step.later:
+        return None
+    asked = ", ".join(f"`{text}`" for text in step.later)
+    message = f"stage `{step.name}` asks for what this version cannot do: {asked}"
+    help = "`check` and `plan` know it; take it out of the recipe to run the stage"
+    return error("TL714", "backend-cannot", message, None, help=help)
 
 
 def _advice(profiles: tuple[str, ...]) -> str:
