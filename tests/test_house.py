@@ -51,7 +51,7 @@ def test_shipped_recipes_check_and_plan(path: Path) -> None:
         assert resolved.recipe
         found = check(resolved)
         plan, more = build(resolved.recipe)
-        assert not has_errors([*found, *more])
+        assert plan and not has_errors([*found, *more])
         assert len(plan.steps) >= len(resolved.recipe.stages)
         warnings = {each.code for each in [*found, *more] if each.severity is Severity.WARNING}
         assert warnings <= {"TL211"}

@@ -79,7 +79,8 @@ def test_a_point_is_a_recipe(tmp_path: Path) -> None:
         ("axes { chat.lr = [1e-5, 2 tokens] }", "TL202"),
         ("axes { rate = [1, 2], chat.seed = [1] }\n  mode = list", "TL201"),
         ("mode = grid", "TL501"),
-        ("axes { chat.lr = [1e-5] }\n  pick = best(lss)", "TL210"),
+        ("axes { chat.lr = [1e-5] }\n  pick = max(chat.gate.lss)", "TL101"),
+        ("axes { chat.lr = [1e-5] }\n  pick = best(chat.gate.loss)", "TL210"),
         ("axes { chat.lr = [1e-5] }\n  budegt = $3", "TL102"),
     ],
 )

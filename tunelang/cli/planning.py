@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,14 @@ def plan_recipe(
     chosen, found = settings(profile, sets, params)
     checked = of_file(path, chosen)
     found += checked.found
-    return (None if has_errors(found) else checked.plan), found
+    if checked.plan is None or has_errors(found):
+        return None, [_needed(each) for each in found]
+    return checked.plan, found
+
+
+def _needed(found: Diagnostic) -> Diagnostic:
+    """Rows that nobody counted are a warning to `check`; a plan cannot do without them."""
+    return replace(found, severity=Severity.ERROR) if found.code == "TL323" else found
 
 
 def show_findings(found: Sequence[Diagnostic], *, hints: bool = False) -> None:

@@ -62,8 +62,8 @@ class Building:
     extents: dict[str, Extent] = slot(default_factory=dict)
 
 
-def build(recipe: Recipe) -> tuple[Plan, list[Diagnostic]]:
-    """The plan of a sound recipe, and what only planning can find."""
+def build(recipe: Recipe) -> tuple[Plan | None, list[Diagnostic]]:
+    """The plan of a sound recipe, and what only planning can find; no plan without all steps."""
     building = Building(recipe)
     _bases(building)
     for stage in graph.in_order(recipe):
@@ -74,7 +74,9 @@ def build(recipe: Recipe) -> tuple[Plan, list[Diagnostic]]:
         recipe=recipe.source.name, profile=recipe.profile, steps=list(building.steps.values())
     )
     context = Context(recipe, building.bases, building.extents, building.found)
-    return apply(plan, context), building.found
+    plan = apply(plan, context)
+    whole = all(name in building.steps for name in recipe.stages)
+    return (plan if whole else None), building.found
 
 
 def _bases(building: Building) -> None:

@@ -33,6 +33,7 @@ class Counted:
     rows: int | None
     train: int | None
     characters: int | None
+    stream: bool = False
 
 
 def data_part(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> DataPart | None:
@@ -70,7 +71,7 @@ def _source(
         return HubSource(
             id=place.get("id"),
             revision=place.get("revision"),
-            split=place.get("split"),
+            split=str(place.get("split")),
             subset=place.get("subset"),
         )
     pattern = place.get("glob")
@@ -199,11 +200,14 @@ def _extent(declared: Declared, counted: Sequence[Counted]) -> Extent:
         declared.name,
         None if None in train else sum(each for each in train if each),
         None if None in characters else sum(each for each in characters if each),
+        any(each.stream for each in counted),
     )
 
 
 def _count(part: DataPart, declared: Declared, found: list[Diagnostic]) -> Counted | None:
     """Rows of a local set by reading it, of a remote one by what the recipe says."""
+    if declared.get("stream"):
+        return Counted(None, None, None, stream=True)
     told: Quantity | None = declared.get("rows")
     if isinstance(part.source, HubSource):
         total = int(told.amount) if told else None

@@ -18,6 +18,7 @@ class Extent:
     name: str
     rows: int | None
     characters: int | None = None
+    stream: bool = False
 
 
 # English text has about 4.4 characters a token in vocabularies of 32k to 128k (Llama 3 report,
@@ -151,14 +152,15 @@ def _sequences(stage: Declared, extent: Extent) -> int | None:
 
 
 def _uncounted(stage: Declared, extent: Extent) -> Diagnostic:
+    """TL311: a stream has no end. TL323: rows that are elsewhere can be counted, but not here."""
+    span = stage.span_of("train")
+    if extent.stream:
+        message = f"`{stage.name}` trains epochs, and the stream `{extent.name}` has no end"
+        help = "write `train` in steps or tokens"
+        return error("TL311", "stream-in-epochs", message, span, "passes over what?", help=help)
     packed = bool(stage.get("packing")) and extent.rows is not None
     what = "the tokens" if packed else "the rows"
-    return error(
-        "TL311",
-        "stream-in-epochs",
-        f"`{stage.name}` trains epochs, and {what} of `{extent.name}` are not known here",
-        stage.span_of("train"),
-        "how many steps?",
-        help="write `train` in steps or tokens"
-        + ("" if packed else f", or `rows = ...` in `{extent.name}`"),
-    )
+    message = f"{what} of `{extent.name}` are not known here, so `{stage.name}` has no steps yet"
+    help = "write `train` in steps or tokens"
+    help += "" if packed else f", or `rows = ...` in `{extent.name}`; plan and run need it"
+    return warning("TL323", "uncounted-rows", message, span, "how many steps?", help=help)

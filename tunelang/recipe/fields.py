@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tunelang import registry
-from tunelang.metrics import METRICS
 from tunelang.recipe.schema import (
     ALL,
     Count,
@@ -15,6 +14,7 @@ from tunelang.recipe.schema import (
     HowLong,
     ListOf,
     Measure,
+    MetricOf,
     Number,
     Ratio,
     Reference,
@@ -159,10 +159,10 @@ def _sweep() -> Mapping[str, Field]:
         "list": {},
         "random": {"points": Field(Whole(), "how many points are drawn")},
     }
-    best = {"metric": Field(Symbol(tuple(METRICS)), "what the points are compared by")}
+    by = {"metric": Field(MetricOf(), "what the points are compared by")}
     return {
         "mode": Field(Variant(modes), "how the axes are combined", "grid"),
-        "pick": Field(Variant({"best": best}), "which point is kept", optional=True),
+        "pick": Field(Variant({"max": by, "min": by}), "which point is kept", optional=True),
         "budget": Field(Measure("dollars"), "the most all points may cost", optional=True),
         "seed": Field(Whole(least=0), "seed of random points", "0"),
     }

@@ -102,6 +102,11 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class MetricOf:
+    """A metric of a stage's gate, as a str: `chat.gate.accuracy`."""
+
+
+@dataclass(frozen=True)
 class Group:
     """A block of fields: `kl { target = 6.0 }`. Its fields are flattened to `kl.target`."""
 
@@ -129,6 +134,7 @@ Type = (
     | ListOf
     | Rows
     | Reference
+    | MetricOf
     | Group
     | Either
 )

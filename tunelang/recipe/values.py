@@ -116,6 +116,7 @@ READERS.update(
         schema.Either: _either,
         schema.Symbol: _no_literal,
         schema.Reference: _no_literal,
+        schema.MetricOf: _no_literal,
         schema.ListOf: _list,
         schema.Rows: _rows,
         schema.Variant: variant_call,

@@ -7,6 +7,7 @@ from typing import Any
 
 from tunelang.diagnostic import Diagnostic, Label, error
 from tunelang.diagnostic import replace as replace_text
+from tunelang.metrics import METRICS
 from tunelang.recipe import schema
 from tunelang.recipe.kinds import KINDS
 from tunelang.recipe.model import Ref, Word
@@ -43,6 +44,8 @@ def word(path: Any, expected: Any, reading: Reading) -> Any:
         )
     if isinstance(expected, schema.Reference):
         return _reference(path, expected, reading)
+    if isinstance(expected, schema.MetricOf):
+        return _metric(path, declared, reading)
     if declared and declared[0].kind.text in ("let", "param"):
         return _named_value(declared, expected, reading)
     return reading.say(_unknown_word(path, words, declared, reading))
@@ -110,6 +113,26 @@ def _reference(path: Path, expected: schema.Reference, reading: Reading) -> Any:
     if rest not in ("", "hold_out"):
         return reading.say(_unknown_name(path, expected.kinds, reading))
     return Ref(kind, scope.full(declaration.name.text), hold_out=rest == "hold_out")
+
+
+def _metric(path: Path, declared: tuple[Declaration, Scope, str] | None, reading: Reading) -> Any:
+    """`STAGE.gate.METRIC`: what a gate of that stage measures."""
+    if declared is None:
+        return reading.say(_unknown_name(path, ("stage",), reading))
+    block, _, name = declared[2].partition(".")
+    if declared[0].kind.text == "stage" and block == "gate" and name in METRICS:
+        return path.text
+    guess = nearest(name, METRICS)
+    return reading.say(
+        error(
+            "TL101",
+            "unknown-name",
+            f"`{path.text}` is not a metric of a stage's gate",
+            path.span,
+            "not a metric",
+            help=f"write `STAGE.gate.{guess or 'METRIC'}`; metrics are {listed(list(METRICS))}",
+        )
+    )
 
 
 def _wrong_kind(

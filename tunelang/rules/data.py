@@ -129,7 +129,7 @@ def gate_without_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
     recipe = _recipe(resolved)
     for stage in recipe.stages.values():
         for check in stage.checks:
-            data = recipe.declared.get(check.on.name) if check.on else None
+            data = recipe.of_kind("data").get(check.on.name) if check.on else None
             if check.on and data and not (check.on.hold_out and data.get("hold_out")):
                 missing = "has no `hold_out`" if check.on.hold_out else "names all its rows"
                 yield error(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Label, error, warning
 from tunelang.recipe import graph
-from tunelang.recipe.model import Choice, Declared, Recipe
+from tunelang.recipe.model import Check, Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 
 
@@ -90,8 +90,10 @@ def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def win_rate_versus(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL714: `win_rate` compares with the stage's own reference, by its own reward model."""
-    for _, stage in _stages(resolved):
+    for recipe, stage in _stages(resolved):
         for check in stage.checks:
+            if _benchmarked(recipe, check):
+                continue
             against = check.arguments.get("versus")
             judge = check.arguments.get("judge")
             reference = stage.get("reference") or stage.get("policy")
@@ -112,12 +114,12 @@ def win_rate_versus(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def metric_of_method(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL714: a gate asks for a metric that the stage's method does not measure."""
-    for _, stage in _stages(resolved):
+    for recipe, stage in _stages(resolved):
         assert stage.method is not None
         product = stage.method.product
         for check in stage.checks:
             known = _measurable(stage.method.metrics, product, on=check.on is not None)
-            if check.metric not in known:
+            if check.metric not in known and not _benchmarked(recipe, check):
                 where = f"on `{check.on.name}`" if check.on else f"by `{stage.method.name}`"
                 yield error(
                     "TL714",
@@ -127,6 +129,10 @@ def metric_of_method(resolved: Resolved) -> Iterator[Diagnostic]:
                     "not measured",
                     help=f"measured are {', '.join(known)}",
                 )
+
+
+def _benchmarked(recipe: Recipe, check: Check) -> bool:
+    return bool(check.on and check.on.name in recipe.of_kind("benchmark"))
 
 
 def _measurable(own: tuple[str, ...], product: str, *, on: bool) -> tuple[str, ...]:

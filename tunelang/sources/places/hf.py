@@ -1,6 +1,6 @@
 """The Hugging Face hub: model repositories and data sets, at a revision."""
 
-from tunelang.recipe.schema import Field, Flag, SourceKind, Text
+from tunelang.recipe.schema import Either, Field, Flag, SourceKind, Symbol, Text
 
 SOURCE = SourceKind(
     "hf",
@@ -9,7 +9,11 @@ SOURCE = SourceKind(
     {
         "id": Field(Text(), "owner/name"),
         "revision": Field(Text(), "commit, tag or branch; a commit cannot move", '"main"'),
-        "split": Field(Text(), "which split of a data set", '"train"'),
+        "split": Field(
+            Either((Symbol(("train", "test", "validation")), Text())),
+            'which split of a data set; others in quotes: "train[:10%]"',
+            "train",
+        ),
         "subset": Field(Text(), "which configuration of a data set", optional=True),
         "trust_code": Field(Flag(), "allow the repository's own Python code", "false"),
     },
