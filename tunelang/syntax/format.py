@@ -18,6 +18,7 @@ WIDTH = 100
 OPENERS = ("LPAR", "LSQB", "LBRACE")
 CLOSERS = ("RPAR", "RSQB", "RBRACE")
 TIGHT_BEFORE = ("RPAR", "RSQB", "COMMA", "COLON", "DOT", "NEWLINE", "END")
+NOT_UNDERSTOOD = ("BAD_NUMBER", "BAD_STRING", "JUNK")
 TIGHT_AFTER = ("LPAR", "LSQB", "DOT")
 
 
@@ -143,11 +144,10 @@ def _join(tokens: Sequence[Token]) -> str:
 
 
 def _space(before: Token, token: Token) -> bool:
-    if before.kind in ("BAD_NUMBER", "BAD_STRING", "JUNK") or token.kind in (
-        "BAD_NUMBER",
-        "BAD_STRING",
-        "JUNK",
-    ):
+    odd = before.kind in NOT_UNDERSTOOD or token.kind in NOT_UNDERSTOOD
+    # A dot belongs between names; beside a number it would become part of it.
+    stray = {before.kind, token.kind} - {"NAME"} != {"DOT"} and "DOT" in (before.kind, token.kind)
+    if odd or stray:
         return bool(token.gap)  # what is not understood is not touched
     if token.kind == "LPAR":
         return before.kind not in ("NAME", *TIGHT_AFTER)
