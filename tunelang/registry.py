@@ -21,8 +21,14 @@ def modules(group: str) -> tuple[ModuleType, ...]:
     package = import_module(f"tunelang.{group}")
     names = sorted(found.name for found in iter_modules(package.__path__))
     own = [import_module(f"tunelang.{group}.{name}") for name in names]
-    added = [point.load() for point in entry_points(group=f"tunelang.{group}")]
+    added = [point.load() for point in _plugins().select(group=f"tunelang.{group}")]
     return (*own, *added)
+
+
+@cache
+def _plugins() -> Any:
+    """Looked for once: every installed package has a file to read."""
+    return entry_points()
 
 
 def parts(group: str, attribute: str) -> tuple[Any, ...]:

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tunelang.diagnostic import Diagnostic, has_errors
-from tunelang.plan.ir import Plan
 from tunelang.recipe.load import load, load_source
+from tunelang.recipe.names import Scope
 from tunelang.recipe.overrides import Settings
 from tunelang.recipe.resolve import Resolved, resolve_scope
 from tunelang.rules import check
 from tunelang.rules.allow import allowed
 from tunelang.source import Source
+
+if TYPE_CHECKING:
+    from tunelang.plan.ir import Plan
 
 
 @dataclass(frozen=True)
@@ -30,24 +34,21 @@ class Findings:
 def of_file(path: Path, settings: Settings | None = None) -> Findings:
     """Check and plan a recipe file under one profile."""
     scope, found = load(path)
-    if scope is None:
-        return Findings(found)
-    return _planned(resolve_scope(scope, found, settings or Settings()))
+    return _planned(scope, found, settings or Settings()) if scope else Findings(found)
 
 
 def of_every_profile(path: Path, settings: Settings | None = None) -> Findings:
     """As `of_file`, and what is wrong under any profile that the recipe has."""
-    settings = settings or Settings()
-    base = of_file(path, settings)
-    if base.resolved is None or base.resolved.scope is None:
-        return base
-    profiles = [
-        d.name.text for d in base.resolved.scope.file.declarations() if d.kind.text == "profile"
-    ]
-    every = [base.found] + [
-        of_file(path, replace(settings, profile=name)).found for name in profiles
-    ]
-    return Findings(merged(every), base.resolved, base.plan)
+    scope, found = load(path)
+    return _every(scope, found, settings or Settings()) if scope else Findings(found)
+
+
+def _every(scope: Scope, found: list[Diagnostic], settings: Settings) -> Findings:
+    """The text is read once, and settled and planned for each profile."""
+    base = _planned(scope, found, settings)
+    names = [each.name.text for each in scope.file.declarations() if each.kind.text == "profile"]
+    others = [_planned(scope, found, replace(settings, profile=name)).found for name in names]
+    return Findings(merged([base.found, *others]), base.resolved, base.plan)
 
 
 def merged(every: list[list[Diagnostic]]) -> list[Diagnostic]:
@@ -58,12 +59,14 @@ def merged(every: list[list[Diagnostic]]) -> list[Diagnostic]:
 
 
 def of_text(source: Source, folder: Path, settings: Settings | None = None) -> Findings:
-    """The same for text that is already here: an editor's buffer, stdin."""
+    """As `of_every_profile`, for text that is already here: an editor's buffer, stdin."""
     scope, found = load_source(source, folder)
-    return _planned(resolve_scope(scope, found, settings or Settings()))
+    return _every(scope, found, settings or Settings())
 
 
-def _planned(resolved: Resolved) -> Findings:
+def _planned(scope: Scope, text: list[Diagnostic], settings: Settings) -> Findings:
+    """`text` is what reading found; each settling starts from it."""
+    resolved = resolve_scope(scope, list(text), settings)
     found = check(resolved)
     plan = None
     if resolved.recipe is not None and not has_errors(found):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
+import lark
 from lark import Lark
 from platformdirs import user_cache_path
 
@@ -24,7 +24,7 @@ def grammar() -> Lark:
     """The parser's tables, read from a cache where there is a place for one (500 ms -> 7 ms)."""
     path = PACKAGED if PACKAGED.exists() else CHECKOUT
     text = path.read_text(encoding="utf-8")
-    name = hashlib.sha256(f"{version('lark')}\n{text}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{lark.__version__}\n{text}".encode()).hexdigest()[:16]
     try:
         folder = user_cache_path("tunelang")
         folder.mkdir(parents=True, exist_ok=True)
