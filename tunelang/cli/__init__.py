@@ -17,6 +17,7 @@ COMMANDS = {
     "show": "Print what a recipe means: every value and where it comes from.",
     "plan": "Say what would run: steps, memory, time, cost, and what is reused.",
     "graph": "Draw the stages as Mermaid or DOT.",
+    "fetch": "Download the files that a recipe imports from the hub.",
     "run": "Run a recipe; the same command goes on after any interruption.",
     "chat": "Talk to what a stage made.",
     "generate": "Let what a stage made answer prompts.",

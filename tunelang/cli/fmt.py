@@ -48,25 +48,27 @@ def fmt(
 
 def _stdin() -> str:
     from tunelang.recipe.load import decode
+    from tunelang.syntax.editions import migrated
     from tunelang.syntax.format import format
 
     source, found = decode(sys.stdin.buffer.read(), "<stdin>")
     show_findings(found)
     leave(found)
     assert source is not None
-    return format(source)
+    return format(migrated(source))
 
 
 def _file(path: Path, found: list[Diagnostic], *, write: bool, show: bool) -> bool:
     """Whether a file changes; written aside and renamed, with its mode."""
     from tunelang.recipe.load import read_source
+    from tunelang.syntax.editions import migrated
     from tunelang.syntax.format import format
 
     source, problems = read_source(path, str(path))
     found += problems
     if source is None:
         return False
-    text = format(source)
+    text = format(migrated(source))
     if text == source.text:
         return False
     if show:

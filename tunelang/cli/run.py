@@ -55,6 +55,8 @@ def _executed(plan: Plan, recipe: Path, console: Console, *, plain: bool, yes: b
 
     store = Store(default_home())
     console.print(forecast(plan, store), soft_wrap=True)
+    for line in left_out(recipe):
+        console.print(line, soft_wrap=True)
     hub = _may_download(plan, store, console, yes=yes)
     settings = Settings(hub=hub, profiles=profiles(recipe))
     outcome = execute(plan, store, display=display(console, plain=plain), settings=settings)
@@ -85,11 +87,25 @@ def forecast(plan: Plan, store: Store) -> str:
 
 def profiles(recipe: Path) -> tuple[str, ...]:
     """The names of a recipe's own profiles, for advice."""
+    return _named(recipe, "profile")
+
+
+def left_out(recipe: Path) -> list[str]:
+    """What the recipe declares beside stages, and this version of `run` does not carry out."""
+    asked = (("sweep", "runs the recipe's own values only"), ("publish", "publishes nothing"))
+    return [
+        f"{kind} `{name}` is not carried out: this version {instead}"
+        for kind, instead in asked
+        for name in _named(recipe, kind)
+    ]
+
+
+def _named(recipe: Path, kind: str) -> tuple[str, ...]:
     from tunelang.source import Source
     from tunelang.syntax.parse import parse
 
     file, _ = parse(Source(str(recipe), recipe.read_text("utf-8")))
-    return tuple(each.name.text for each in file.declarations() if each.kind.text == "profile")
+    return tuple(each.name.text for each in file.declarations() if each.kind.text == kind)
 
 
 def _may_download(plan: Plan, store: Store, console: Console, *, yes: bool) -> bool:

@@ -13,6 +13,7 @@ from tunelang.syntax.nodes import Nodes, leaf
 from tunelang.syntax.tree import File, Token
 
 OPEN = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+EDITION = 1  # the one this compiler reads; `fmt` brings older files to it
 DEEPEST = 64  # no recipe nests blocks or lists this deep
 MOST = 100  # diagnostics of one file
 
@@ -94,7 +95,8 @@ def _edition(file: File) -> list[Diagnostic]:
     if file.edition is None:
         if any(token.text == "tune" for token in file.tokens[:3]):
             return []  # a broken edition line has been reported
-        fix = Fix("add `tune 1`", (Edit(start, "tune 1\n"),), safe=True)
+        line = f"tune {EDITION}"
+        fix = Fix(f"add `{line}`", (Edit(start, f"{line}\n"),), safe=True)
         first = Span(file.source, 0, min(1, len(file.source.text)))
         return [
             warning(
@@ -102,21 +104,21 @@ def _edition(file: File) -> list[Diagnostic]:
                 "missing-edition",
                 "the file does not say which edition of the language it is in",
                 first,
-                "starts without `tune 1`",
-                help="write `tune 1` on the first line",
+                f"starts without `{line}`",
+                help=f"write `{line}` on the first line",
                 fix=fix,
             )
         ]
-    if file.edition.text != "1":
+    if file.edition.text != str(EDITION):
         return [
             error(
                 "TL002",
                 "unknown-edition",
                 f"this compiler does not know edition {file.edition.text}",
                 file.edition.span,
-                "not 1",
-                help="it knows edition 1",
-                fix=replace(file.edition.span, "1", safe=False),
+                f"not {EDITION}",
+                help=f"it knows edition {EDITION}; `tunelang fmt` brings older files to it",
+                fix=replace(file.edition.span, str(EDITION), safe=False),
             )
         ]
     return []
