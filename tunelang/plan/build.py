@@ -8,6 +8,7 @@ from typing import Any
 
 from tunelang.diagnostic import Diagnostic
 from tunelang.plan import later
+from tunelang.plan.checks import check as check_plan
 from tunelang.plan.data import data_part, mixture_of
 from tunelang.plan.ir import Gate, Measure, ModelRef, Place, Plan, Step, StoreModel, Weights
 from tunelang.plan.keys import key_of, stack
@@ -75,6 +76,7 @@ def build(recipe: Recipe) -> tuple[Plan | None, list[Diagnostic]]:
     )
     context = Context(recipe, building.bases, building.extents, building.found)
     plan = apply(plan, context)
+    building.found += check_plan(plan, context)
     whole = all(name in building.steps for name in recipe.stages)
     return (plan if whole else None), building.found
 
