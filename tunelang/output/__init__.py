@@ -7,7 +7,7 @@ from importlib import import_module
 
 from tunelang.diagnostic import Diagnostic
 
-OUTPUTS = ("full", "concise", "json")
+OUTPUTS = ("full", "concise", "json", "sarif", "github", "junit")
 
 
 def render(name: str, found: Sequence[Diagnostic], *, colour: bool = False) -> str:

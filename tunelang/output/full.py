@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len
 
 from tunelang.diagnostic import Diagnostic, Label, Severity
 from tunelang.source import Span
@@ -79,10 +80,5 @@ def _expand(line: str) -> str:
 
 
 def _width(text: str) -> int:
-    return sum(TAB if c == "\t" else _cells(c) for c in text)
-
-
-def _cells(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    """Columns a terminal gives the text as it is printed: two to 漢 and 😀, none to accents."""
+    return cell_len(_expand(text))
