@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from tunelang.plan.ir import (
     InlineSource,
     Mixture,
 )
+from tunelang.plan.refused import at, of_part
 from tunelang.plan.schedule import Extent
 from tunelang.recipe.model import Choice, Declared, Recipe
-from tunelang.sources import RowError, fingerprint, rows, shapes
+from tunelang.sources import RowError, fingerprint, probe, rows, shapes
 from tunelang.sources.places.formats import FORMATS
 from tunelang.units import Quantity
 
@@ -126,7 +126,7 @@ def _format(
     try:
         first = next(iter(rows.raw_rows(source)), None)
     except RowError as problem:
-        found.append(_at(problem, declared))
+        found.append(at(problem, declared))
         return None
     shape = shapes.recognise(first[0]) if first else None
     if shape is None:
@@ -142,19 +142,6 @@ def _format(
             )
         )
     return shape
-
-
-def _at(problem: RowError, declared: Declared) -> Diagnostic:
-    """The row's own diagnostic, pointing at the declaration."""
-    inner = problem.diagnostic
-    return Diagnostic(
-        inner.code,
-        inner.name,
-        inner.severity,
-        inner.message,
-        Label(declared.span_of("from"), "read from here"),
-        help=inner.help,
-    )
 
 
 def mixture_of(
@@ -180,8 +167,10 @@ def mixture_of(
 
 
 def _mixture(declared: Declared, parts: list[DataPart]) -> Mixture:
-    if declared.kind == "data":
-        return Mixture(parts=parts)
+    if len(parts) == 1:  # shares of one source are no shares: strategies change nothing
+        repeat = declared.get("repeat_at_most")
+        whole = [parts[0].model_copy(update={"weight": 1.0})]
+        return Mixture(parts=whole, repeat_at_most=repeat.amount if repeat else None)
     strategy: Choice = declared.get("strategy")
     cap, repeat = strategy.get("cap"), declared.get("repeat_at_most")
     return Mixture(
@@ -215,28 +204,11 @@ def _count(part: DataPart, declared: Declared, found: list[Diagnostic]) -> Count
         held = rows.held_out_count(total, part.hold_out) if total and part.hold_out else 0
         return Counted(total, total - held if total else None, None)
     try:
-        return _read(part.model_dump_json())
+        seen = probe.facts(part)
     except RowError as problem:
-        found.append(_at(problem, declared))
+        found.append(of_part(problem, declared, part))
         return None
-
-
-@lru_cache(maxsize=64)
-def _read(part_json: str) -> Counted:
-    """Every row of a local set: mistakes in rows are found before anything runs."""
-    part = DataPart.model_validate_json(part_json)
-    divided = rows.split(rows.read(part), part)
-    characters = sum(_length(each.values) for each in divided.train)
-    return Counted(len(divided.train) + len(divided.held_out), len(divided.train), characters)
-
-
-def _length(values: Any) -> int:
-    """Characters of all text in a row."""
-    if isinstance(values, str):
-        return len(values)
-    if isinstance(values, dict):
-        return sum(map(_length, values.values()))
-    return sum(map(_length, values)) if isinstance(values, list) else 0
+    return Counted(seen.rows, seen.train, seen.characters)
 
 
 def _right_format(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,21 +16,26 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from tunelang.sources import fingerprint
-from tunelang.sources.parts import DataPart, FilesSource
-from tunelang.sources.rows import read, split
+from tunelang.sources import fingerprint, said
+from tunelang.sources.parts import DataPart, FilesSource, InlineSource
+from tunelang.sources.rows import Row, raw_rows, read, split
+from tunelang.sources.said import length as length
 
-VERSION = 1  # of the facts; counted up when one is added or counted in another way
+VERSION = 2  # of the facts; counted up when one is added or counted in another way
 REMEMBER_FROM = 1 << 20  # bytes; smaller sets are read faster than looked up
 SAMPLE = 200  # rows whose lengths are kept, evenly spread
+MARKS = 4096  # marks kept of a set, the smallest: those of two sets meet where the sets do
+MARK = 16  # hex digits of a mark: 64 bits, so that a million rows hardly ever share one by chance
 
 
 @dataclass(frozen=True)
 class Facts:
     """Rows are counted after `limit`; characters are those of all text in a row.
 
-    `lengths` samples the training rows. Pairs are preference rows: `equal_pairs` have one reply
-    twice, `chosen_characters` and `rejected_characters` are totals (0 for other formats).
+    `lengths`, `sequences` (the longest sequence a row makes) and `prompts` (what stands before its
+    first reply) sample the same training rows. Pairs are preference rows: `equal_pairs` have one
+    reply twice, `chosen_characters` and `rejected_characters` are totals (0 for other formats).
+    `dialogues` are rows with several replies. Marks are hashes of rows, `asked` of their prompts.
     """
 
     rows: int
@@ -39,14 +44,26 @@ class Facts:
     characters: int
     longest: int
     lengths: tuple[int, ...]
+    sequences: tuple[int, ...]
+    prompts: tuple[int, ...]
+    dialogues: int
     equal_pairs: int
     chosen_characters: int
     rejected_characters: int
+    columns: tuple[str, ...]
+    train_marks: tuple[str, ...]
+    held_marks: tuple[str, ...]
+    asked: tuple[str, ...]
 
 
 def facts(part: DataPart) -> Facts:
     """The facts of a local part. Raises RowError where a row cannot be read or none is left."""
-    return _facts(part.model_dump_json())
+    return _facts(part.model_copy(update={"weight": 1.0}).model_dump_json())
+
+
+def shared(ours: Iterable[str], theirs: Iterable[str]) -> int:
+    """How many marks two sets share: at least so many, as only the smallest are kept."""
+    return len(set(ours) & set(theirs))
 
 
 @lru_cache(maxsize=64)
@@ -56,9 +73,10 @@ def _facts(part_json: str) -> Facts:
         return _count(part)
     note = _note(part_json)
     try:
-        kept = json.loads(note.read_text("utf-8"))
-        return Facts(**{**kept, "lengths": tuple(kept["lengths"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        kept: dict[str, Any] = json.loads(note.read_text("utf-8"))
+        lists = {name: tuple(each) for name, each in kept.items() if isinstance(each, list)}
+        return Facts(**{**kept, **lists})
+    except (OSError, ValueError, TypeError, AttributeError):
         found = _count(part)
         _remember(note, found)
         return found
@@ -75,7 +93,7 @@ def _count(part: DataPart) -> Facts:
     train, held_out = split(read(part), part)
     lengths = [length(row.values) for row in train]
     every = max(1, len(lengths) // SAMPLE)
-    pairs = [row.values for row in (*train, *held_out) if part.format.kind == "preference"]
+    sampled = [row.values for row in train[::every]]
     return Facts(
         rows=len(train) + len(held_out),
         train=len(train),
@@ -83,20 +101,36 @@ def _count(part: DataPart) -> Facts:
         characters=sum(lengths),
         longest=max(lengths),
         lengths=tuple(lengths[::every]),
-        equal_pairs=sum(pair["chosen"] == pair["rejected"] for pair in pairs),
-        chosen_characters=sum(length(pair["chosen"]) for pair in pairs),
-        rejected_characters=sum(length(pair["rejected"]) for pair in pairs),
+        sequences=tuple(map(said.sequence, sampled)),
+        prompts=tuple(map(said.before_reply, sampled)),
+        dialogues=sum(said.replies(row.values) > 1 for row in train),
+        **_pairs(part, (*train, *held_out)),
+        columns=_columns(part),
+        train_marks=_smallest(row.mark for row in train),
+        held_marks=_smallest(row.mark for row in held_out),
+        asked=_smallest(
+            fingerprint.of_text(text) for row in train if (text := said.asked(row.values))
+        ),
     )
 
 
-def length(values: Any) -> int:
-    """Characters of all text in a row; of messages what is said, not who says it."""
-    if isinstance(values, str):
-        return len(values)
-    if isinstance(values, Mapping):
-        said = [values["content"]] if {"role", "content"} <= set(values) else values.values()
-        return sum(map(length, said))
-    return sum(map(length, values)) if isinstance(values, Sequence) else 0
+def _pairs(part: DataPart, rows: Iterable[Row]) -> dict[str, Any]:
+    pairs = [row.values for row in rows if part.format.kind == "preference"]
+    return {
+        "equal_pairs": sum(pair["chosen"] == pair["rejected"] for pair in pairs),
+        "chosen_characters": sum(length(pair["chosen"]) for pair in pairs),
+        "rejected_characters": sum(length(pair["rejected"]) for pair in pairs),
+    }
+
+
+def _columns(part: DataPart) -> tuple[str, ...]:
+    assert isinstance(part.source, FilesSource | InlineSource)
+    first, _ = next(raw_rows(part.source))
+    return tuple(first)
+
+
+def _smallest(marks: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({mark[:MARK] for mark in marks})[:MARKS])
 
 
 def _note(part_json: str) -> Path:

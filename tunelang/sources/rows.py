@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from tunelang.diagnostic import error
@@ -22,6 +23,12 @@ class Row:
 
     values: dict[str, Any]
     place: str
+
+    @cached_property
+    def mark(self) -> str:
+        """sha256 of the values by role; the place does not count."""
+        text = json.dumps(self.values, sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Split(NamedTuple):
@@ -70,7 +77,7 @@ def split(rows: Iterable[Row], part: DataPart) -> Split:
             f"`{part.name}` has {len(kept)} rows, and holding out {wanted} leaves {left}",
             "change `hold_out` or `limit`",
         )
-    marks = [content_hash(each) for each in kept]
+    marks = [each.mark for each in kept]
     aside = _set_aside(marks, wanted)
     pairs = list(zip(kept, marks, strict=True))
     train = [each for each, mark in pairs if mark not in aside]
@@ -99,12 +106,6 @@ def held_out_count(rows: int, hold_out: HoldOut) -> int:
     if hold_out.rows is not None:
         return hold_out.rows
     return max(1, round(rows * (hold_out.ratio or 0.0)))
-
-
-def content_hash(each: Row) -> str:
-    """sha256 of a row's values by role; its place does not count."""
-    text = json.dumps(each.values, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def empty(why: str, help: str = "") -> RowError:
