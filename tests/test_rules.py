@@ -10,6 +10,8 @@ import pytest
 
 from tunelang.diagnostic import Diagnostic, Severity
 from tunelang.plan import findings
+from tunelang.plan.lock import held
+from tunelang.recipe import lock
 from tunelang.rules import fixes
 from tunelang.rules.pages import CHECKOUT, Page, pages
 from tunelang.source import Source
@@ -36,7 +38,8 @@ class Block:
 
 def blocks(page: Page, heading: str) -> list[Block]:
     """The recipes below one heading of a page."""
-    section = page.text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    # Recipes hold lines of `## text` too, so only the two headings end a section.
+    section = re.split(r"\n## (?:Wrong|Right)\n", page.text.partition(f"\n## {heading}\n")[2])[0]
     found = [
         text for language, name, text in FENCE.findall(section) if language == "tune" and not name
     ]
@@ -59,6 +62,8 @@ def found_in(block: Block, text: str, folder: Path) -> list[Diagnostic]:
     path = folder / "recipe.tune"
     path.write_text(text)
     found = findings.of_every_profile(path).found
+    if lock.path_of(path).exists():  # a page that brings one is checked as with --locked
+        found = held(path, found)
     return [
         each
         for each in found

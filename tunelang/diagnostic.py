@@ -92,6 +92,22 @@ def warning(
     return Diagnostic(code, name, Severity.WARNING, message, at, others, help, fix)
 
 
+def hint(
+    code: str,
+    name: str,
+    message: str,
+    span: Span | None,
+    label: str = "",
+    *,
+    help: str = "",
+    others: tuple[Label, ...] = (),
+    fix: Fix | None = None,
+) -> Diagnostic:
+    """A hint at `span`; the keyword names follow `Diagnostic`."""
+    at = Label(span, label) if span else None
+    return Diagnostic(code, name, Severity.HINT, message, at, others, help, fix)
+
+
 def replace(span: Span, text: str, *, safe: bool) -> Fix:
     """The commonest fix: one span becomes `text`."""
     return Fix(f"{span.text or 'nothing'} → {text}", (Edit(span, text),), safe)

@@ -1,0 +1,75 @@
+"""Edits of a recipe's text that fixes share: take an item out, add one to a declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tunelang.diagnostic import Edit, Fix
+from tunelang.recipe.model import Declared
+from tunelang.source import Span
+from tunelang.syntax.lexer import lex
+from tunelang.syntax.tree import Assignment, Block, Declaration, Item
+
+
+def without(span: Span) -> Edit:
+    """The text less this span, and less its line where nothing else stands on it."""
+    text = span.source.text
+    start = text.rfind("\n", 0, span.start) + 1
+    end = text.find("\n", span.end)
+    end = len(text) if end < 0 else end + 1
+    alone = not text[start : span.start].strip() and not text[span.end : end].strip(" \t,\r\n")
+    return Edit(Span(span.source, start, end) if alone else span, "")
+
+
+def body(name: Span) -> Span | None:
+    """From the brace that opens the declaration of this name to the one that closes it."""
+    depth, start = 0, 0
+    for token in lex(name.source):
+        if token.span.start < name.end:
+            continue
+        if token.kind == "LBRACE":
+            start = start or token.span.start
+            depth += 1
+        elif token.kind == "RBRACE":
+            depth -= 1
+            if not depth:
+                return Span(name.source, start, token.span.end)
+        elif not depth and token.kind in ("EQUAL", "NEWLINE", "END"):
+            return None
+    return None
+
+
+def added(name: Span, text: str) -> Edit | None:
+    """The item `text` as the first of a declaration's body, None where it has none."""
+    inside = body(name)
+    if inside is None:
+        return None
+    rest = name.source.text[inside.start + 1 : inside.end]
+    lined = rest.lstrip(" \t").startswith(("\n", "\r", "#"))
+    empty = not rest.rstrip("}").strip()
+    after = f"\n  {text}" if lined else f" {text}{' ' if empty else ','}"
+    return Edit(Span(name.source, inside.start + 1, inside.start + 1), after)
+
+
+def setting(declared: Declared, path: str, value: str, *, safe: bool = False) -> Fix | None:
+    """`path = value` for this declaration alone: written anew, or in place of what it says."""
+    given = declared.values.get(path)
+    inside = body(declared.span)
+    title = f"write `{path} = {value}`"
+    if given and given.span and (_holds(inside, given.span) or "profile" in given.origin):
+        return Fix(title, (Edit(given.span, value),), safe)
+    edit = added(declared.span, f"{path} = {value}")
+    return Fix(title, (edit,), safe) if edit else None
+
+
+def _holds(outer: Span | None, inner: Span) -> bool:
+    return bool(outer and outer.source == inner.source and outer.start <= inner.start <= outer.end)
+
+
+def assignments(items: Sequence[Item]) -> Iterator[Assignment]:
+    """Every assignment of a file or body, however deep."""
+    for item in items:
+        if isinstance(item, Assignment):
+            yield item
+        elif isinstance(item, Block | Declaration):
+            yield from assignments(item.items or ())
