@@ -9,7 +9,7 @@ from tunelang.diagnostic import Diagnostic, Edit, Fix, error, replace
 from tunelang.source import Span
 from tunelang.syntax.tree import Token
 
-QUOTES = {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'"}
+QUOTES = ("“”„«»", "‘’‚", "'")  # families: a text opens and closes with marks of one
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -39,9 +39,8 @@ def string(mistake: Mistake) -> Diagnostic | None:
     bad = mistake.bad
     if not (bad and bad.kind == "BAD_STRING"):
         return None
-    fix = Fix(
-        'add `"`', (Edit(Span(bad.span.source, bad.span.end, bad.span.end), '"'),), safe=False
-    )
+    end = bad.span.start + len(_text(mistake))
+    fix = Fix('add `"`', (Edit(Span(bad.span.source, end, end), '"'),), safe=False)
     return error(
         "TL004",
         "unterminated-string",
@@ -51,6 +50,16 @@ def string(mistake: Mistake) -> Diagnostic | None:
         help='text of several lines stands in """',
         fix=fix,
     )
+
+
+def _text(mistake: Mistake) -> str:
+    """What the unfinished text probably holds: not the comma and brackets that end its line."""
+    assert mistake.bad
+    kinds = [token.kind for token in mistake.tokens[: mistake.at]]
+    inside = sum(kinds.count(kind) for kind in ("LPAR", "LSQB")) > sum(
+        kinds.count(kind) for kind in ("RPAR", "RSQB")
+    )
+    return mistake.bad.text.rstrip(" \t,)]" if inside else " \t,")
 
 
 def number(mistake: Mistake) -> Diagnostic | None:
@@ -100,16 +109,9 @@ def stray(mistake: Mistake) -> Diagnostic | None:
     if not (bad and bad.kind == "JUNK"):
         return None
     text = bad.text
-    if text in QUOTES:
-        fix = replace(bad.span, QUOTES[text], safe=True)
-        return error(
-            "TL008",
-            "stray-character",
-            f"`{text}` is a typographic quote",
-            bad.span,
-            'write `"`',
-            fix=fix,
-        )
+    family = next((each for each in QUOTES if text in each), None)
+    if family:
+        return _quote(bad, family, mistake)
     name = text if text.isprintable() and not text.isspace() else f"U+{ord(text):04X}"
     becomes = " " if text.isspace() else ""
     fix = Fix(f"delete {name}", (Edit(bad.span, becomes),), safe=True)
@@ -125,4 +127,20 @@ def stray(mistake: Mistake) -> Diagnostic | None:
         "stray",
         help=why.get(text, ""),
         fix=fix,
+    )
+
+
+def _quote(bad: Token, family: str, mistake: Mistake) -> Diagnostic:
+    """Every mark of the family in the item is mended at once: one alone would open a text."""
+    marks = [each for each in mistake.tokens if each.kind == "JUNK" and each.text in family]
+    edits = tuple(Edit(mark.span, '"') for mark in marks)
+    kind = "a single quote" if family == "'" else "a typographic quote"
+    return error(
+        "TL008",
+        "stray-character",
+        f"`{bad.text}` is {kind}",
+        bad.span,
+        'write `"`',
+        help='text stands in `"`',
+        fix=Fix(f'{bad.text} → "', edits, safe=True),
     )

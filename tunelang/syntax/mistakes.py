@@ -121,11 +121,14 @@ def _repeated_noun(mistake: Mistake) -> Diagnostic | None:
 
 def _missing_comma(mistake: Mistake) -> Diagnostic | None:
     """Two arguments touch."""
+    if _second_begins(mistake):  # `16 alpha = 32`, where `alpha` was read as a unit
+        mistake = Mistake(mistake.tokens, mistake.at - 1, frozenset(("COMMA",)))
     bad, before = mistake.bad, mistake.before
+    begins = bad and bad.kind == "NAME" and mistake.after and mistake.after.kind == "EQ"
     if not (
         bad
         and before
-        and "COMMA" in mistake.accepts
+        and ("COMMA" in mistake.accepts or (begins and before.kind not in ("EQ", "DOT")))
         and bad.kind in ("NAME", "STRING", "NUMBER", "MEASURE", "LSQB", "MONEY", "TRUE", "FALSE")
     ):
         return None
@@ -142,6 +145,12 @@ def _missing_comma(mistake: Mistake) -> Diagnostic | None:
         "write `,` before this",
         fix=fix,
     )
+
+
+def _second_begins(mistake: Mistake) -> bool:
+    """`16 alpha =`: the name behind a number gets a value itself."""
+    kinds = [token.kind for token in mistake.tokens[max(0, mistake.at - 2) : mistake.at + 1]]
+    return len(kinds) == 3 and kinds[0] in ("NUMBER", "MEASURE") and kinds[1:] == ["NAME", "EQ"]
 
 
 def _missing_equals(mistake: Mistake) -> Diagnostic | None:

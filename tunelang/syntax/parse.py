@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from lark.exceptions import UnexpectedToken
 
-from tunelang.diagnostic import Diagnostic, Edit, Fix, error, replace, warning
+from tunelang.diagnostic import Diagnostic, Edit, Fix, error, warning
 from tunelang.source import Source, Span
-from tunelang.syntax.lexer import JUNK, grammar, lex
+from tunelang.syntax.lexer import JUNK, MOST_JUNK, MOST_TOKENS, complete, grammar, lex
 from tunelang.syntax.nodes import Nodes, leaf
 from tunelang.syntax.tree import File, Token
 
@@ -21,7 +21,7 @@ MOST = 100  # diagnostics of one file
 def parse(source: Source) -> tuple[File, list[Diagnostic]]:
     """The lossless tree of a text and what is wrong with its syntax. Raises nothing on any text."""
     tokens = lex(source)
-    impossible = _impossible(source, tokens)
+    impossible = _impossible(tokens)
     if impossible:
         return File(source, None, (), tokens), [impossible]
     file = _whole(source, tokens)
@@ -33,16 +33,10 @@ def parse(source: Source) -> tuple[File, list[Diagnostic]]:
     return file, _capped(_edition(file) + found)
 
 
-def _impossible(source: Source, tokens: Sequence[Token]) -> Diagnostic | None:
+def _impossible(tokens: tuple[Token, ...]) -> Diagnostic | None:
     """Texts that are no recipe at all get one diagnostic."""
-    if len(tokens[-1].gap) > 0 and sum(token.kind in JUNK for token in tokens) > 1000:
-        return error(
-            "TL008",
-            "stray-character",
-            "this is not a recipe: it is full of characters that mean nothing",
-            tokens[0].span,
-            "starts here",
-        )
+    if not complete(tokens):
+        return _endless(tokens)
     depth = 0
     for token in tokens:
         depth += (token.kind in OPEN) - (token.kind in OPEN.values())
@@ -56,6 +50,26 @@ def _impossible(source: Source, tokens: Sequence[Token]) -> Diagnostic | None:
                 help="close some of the brackets before this one",
             )
     return None
+
+
+def _endless(tokens: Sequence[Token]) -> Diagnostic:
+    """Why a text was not read to its end."""
+    if sum(token.kind in JUNK for token in tokens) > MOST_JUNK:
+        return error(
+            "TL008",
+            "stray-character",
+            "this is not a recipe: it is full of characters that mean nothing",
+            tokens[0].span,
+            "starts here",
+        )
+    return error(
+        "TL012",
+        "unreadable-file",
+        f"this is too long for a recipe: it has more than {MOST_TOKENS:,} words and marks",
+        tokens[0].span,
+        "starts here",
+        help="import parts of it from files of their own",
+    )
 
 
 def significant(tokens: Iterable[Token]) -> Iterable[tuple[int, Token]]:
@@ -118,7 +132,6 @@ def _edition(file: File) -> list[Diagnostic]:
                 file.edition.span,
                 f"not {EDITION}",
                 help=f"it knows edition {EDITION}; `tunelang fmt` brings older files to it",
-                fix=replace(file.edition.span, str(EDITION), safe=False),
             )
         ]
     return []

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from lark.exceptions import UnexpectedToken
 
-from tunelang.diagnostic import Diagnostic, error
+from tunelang.diagnostic import Diagnostic, Edit, Fix, error
 from tunelang.source import Source, Span
 from tunelang.syntax.lexer import grammar
 from tunelang.syntax.lexical import Mistake
@@ -66,7 +66,8 @@ def _closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numb
         opener = depth.pop()
         swallowed = any(t.kind == "BAD_STRING" for t in tokens[tokens.index(opener) : index])
         if not swallowed:  # the closer may stand in text that is never closed itself
-            _unclosed(opener, found)
+            last = next(t for t in reversed(tokens[:index]) if t.kind != "NEWLINE")
+            _unclosed(opener, last, found)
         extended.append(
             Token(OPEN[opener.kind], "", Span(at.span.source, at.span.start, at.span.start))
         )
@@ -96,6 +97,7 @@ def _closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numb
                         token.span,
                         "closes nothing",
                         help=f"delete this `{token.text}`",
+                        fix=Fix(f"delete {token.text}", (Edit(token.span, ""),), safe=False),
                     )
                 )
                 continue
@@ -115,8 +117,13 @@ def _closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numb
     return out, extended
 
 
-def _unclosed(opener: Token, found: list[Diagnostic]) -> None:
+def _unclosed(opener: Token, last: Token, found: list[Diagnostic]) -> None:
+    """TL005, with a fix that closes the bracket behind the last token that it can hold."""
     closer = {"(": ")", "[": "]", "{": "}"}[opener.text]
+    source, end = last.span.source, last.span.end
+    same_line = "\n" not in source.text[opener.span.start : end]
+    text = closer if closer != "}" else " }" if same_line else "\n}"
+    fix = Fix(f"close with {closer}", (Edit(Span(source, end, end), text),), safe=False)
     found.append(
         error(
             "TL005",
@@ -125,6 +132,7 @@ def _unclosed(opener: Token, found: list[Diagnostic]) -> None:
             opener.span,
             "opened here",
             help=f"write `{closer}` where it ends",
+            fix=fix,
         )
     )
 
