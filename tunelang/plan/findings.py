@@ -64,6 +64,11 @@ def of_text(source: Source, folder: Path, settings: Settings | None = None) -> F
     return _every(scope, found, settings or Settings())
 
 
+def of_scope(scope: Scope, found: list[Diagnostic]) -> Findings:
+    """As `of_text`, for a text that has been read; `found` is what reading it found."""
+    return _every(scope, found, Settings())
+
+
 def _planned(scope: Scope, text: list[Diagnostic], settings: Settings) -> Findings:
     """`text` is what reading found; each settling starts from it."""
     resolved = resolve_scope(scope, list(text), settings)
