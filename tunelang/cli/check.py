@@ -32,17 +32,26 @@ def check(
     fix: Annotated[
         bool, typer.Option("--fix", help="Apply safe fixes: no stage key changes.")
     ] = False,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="Hold the recipe to its lock: what moved is an error.")
+    ] = False,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="With --fix: apply every fix.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Append the page of each rule that is found.")
+    ] = False,
 ) -> None:
     """Find every mistake in recipes, without torch, network or GPU."""
     if output not in OUTPUTS:
         raise typer.BadParameter(f"{output} is not one of {', '.join(OUTPUTS)}")
+    if explain and output not in ("full", "concise"):
+        raise typer.BadParameter(f"--explain is for people; {output} is for programs")
     if deny not in (None, "warning"):
         raise typer.BadParameter(f"{deny} is not `warning`")
     recipes = recipes_of(paths)
     found: dict[Diagnostic, None] = {}
     for recipe in recipes:
         each = partial(_findings, recipe, profile or (), set or (), param or ())
+        each = partial(_held, recipe, each) if locked else each
         if fix:
             mend(recipe, each, unsafe=unsafe)
         found |= dict.fromkeys(each())
@@ -50,10 +59,23 @@ def check(
     sys.stdout.write(render(output, shown, colour=sys.stdout.isatty()))
     if output == "full":
         sys.stdout.write(f"{summary(list(found), len(recipes))}\n")
+    if explain:
+        _explain(shown)
     if has_errors(found) or (
         deny == "warning" and any(each.severity is Severity.WARNING for each in found)
     ):
         raise typer.Exit(1)
+
+
+def _explain(found: Sequence[Diagnostic]) -> None:
+    """The pages of the rules, each once, in the order of the findings."""
+    from tunelang.cli.rule import print_pages
+    from tunelang.rules.pages import page
+
+    wanted = [page(name) for name in dict.fromkeys(each.name for each in found)]
+    there = [each for each in wanted if each]
+    sys.stdout.write("\n" if there else "")
+    print_pages(there)
 
 
 def _findings(
@@ -67,6 +89,12 @@ def _findings(
     if not profiles:
         return problems + of_every_profile(recipe, chosen[0][0]).found
     return problems + merged([of_file(recipe, each).found for each, _ in chosen])
+
+
+def _held(recipe: Path, findings: Callable[[], list[Diagnostic]]) -> list[Diagnostic]:
+    from tunelang.plan.lock import held
+
+    return held(recipe, findings())
 
 
 def mend(recipe: Path, findings: Callable[[], list[Diagnostic]], *, unsafe: bool) -> int:
