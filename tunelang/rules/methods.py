@@ -1,12 +1,12 @@
-"""Rules on methods and artifact types (TL4xx, TL5xx): what may follow what."""
+"""Rules on methods and artifact types (TL5xx): what may follow what."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunelang.diagnostic import Diagnostic, Label, error, warning
+from tunelang.diagnostic import Diagnostic, error, warning
 from tunelang.recipe import graph
-from tunelang.recipe.model import Check, Choice, Declared, Recipe
+from tunelang.recipe.model import Check, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 
 
@@ -16,58 +16,6 @@ def _stages(resolved: Resolved, *methods: str) -> Iterator[tuple[Recipe, Declare
     for stage in recipe.stages.values():
         if stage.method and (not methods or stage.method.name in methods):
             yield recipe, stage
-
-
-def tokenizers_differ(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL409: policy, reference and reward come from different models, so they read other tokens."""
-    for recipe, stage in _stages(resolved, "ppo"):
-        policy = stage.get("policy")
-        start = graph.root_of(recipe, policy.name) if policy else None
-        for path in ("reference", "reward", "value.from"):
-            ref = stage.get(path)
-            root = graph.root_of(recipe, ref.name) if ref else None
-            if start and root and root != start:
-                yield error(
-                    "TL409",
-                    "tokenizers-differ",
-                    f"the {path} of `{stage.name}` comes from `{root}`, its policy from `{start}`",
-                    stage.span_of(path),
-                    f"reads the tokens of `{root}`",
-                    others=(Label(recipe.declared[start].span, "the policy's model"),),
-                    help=f"train the {path} on a stage that starts from `{start}`",
-                )
-
-
-def quantised_full_tuning(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL412: what was trained over 4-bit weights cannot be tuned in full."""
-    for recipe, stage in _stages(resolved):
-        start = recipe.declared.get(graph.start_of(stage) or "")
-        if start is None or start.kind != "stage" or _kind(stage) == "qlora":
-            continue
-        if _quantised(recipe, start) and _kind(stage) == "full":
-            yield error(
-                "TL412",
-                "quantised-full-tuning",
-                f"`{stage.name}` tunes every weight of `{start.name}`, which has 4-bit weights",
-                stage.span_of("weights"),
-                "cannot train 4-bit weights",
-                others=(Label(start.span_of("weights"), "4-bit here"),),
-                help="use `qlora` or `lora` here, or train `" + start.name + "` with `lora`",
-            )
-
-
-def _kind(stage: Declared) -> str:
-    weights = stage.get("weights")
-    return weights.name if isinstance(weights, Choice) else ""
-
-
-def _quantised(recipe: Recipe, stage: Declared) -> bool:
-    if _kind(stage) == "qlora":
-        return True
-    start = recipe.declared.get(graph.start_of(stage) or "")
-    return bool(
-        start and start.kind == "stage" and _kind(stage) != "full" and _quantised(recipe, start)
-    )
 
 
 def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -147,8 +95,6 @@ def _measurable(own: tuple[str, ...], product: str, *, on: bool) -> tuple[str, .
 
 
 RULES = (
-    tokenizers_differ,
-    quantised_full_tuning,
     reward_before_sft,
     win_rate_versus,
     metric_of_method,

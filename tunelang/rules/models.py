@@ -1,0 +1,77 @@
+"""Rules on models (TL4xx): whose tokens they read, and whether their weights can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunelang.diagnostic import Diagnostic, Label, error
+from tunelang.recipe import graph
+from tunelang.recipe.model import Choice, Declared, Recipe
+from tunelang.recipe.resolve import Resolved
+from tunelang.rules.edits import setting
+
+
+def _stages(resolved: Resolved, *methods: str) -> Iterator[tuple[Recipe, Declared]]:
+    recipe = resolved.recipe
+    assert recipe is not None
+    for stage in recipe.stages.values():
+        if stage.method and (not methods or stage.method.name in methods):
+            yield recipe, stage
+
+
+def tokenizers_differ(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL409: policy, reference and reward come from different models, so they read other tokens."""
+    for recipe, stage in _stages(resolved, "ppo"):
+        policy = stage.get("policy")
+        start = graph.root_of(recipe, policy.name) if policy else None
+        for path in ("reference", "reward", "value.from"):
+            ref = stage.get(path)
+            root = graph.root_of(recipe, ref.name) if ref else None
+            if start and root and root != start:
+                yield error(
+                    "TL409",
+                    "tokenizers-differ",
+                    f"the {path} of `{stage.name}` comes from `{root}`, its policy from `{start}`",
+                    stage.span_of(path),
+                    f"reads the tokens of `{root}`",
+                    others=(Label(recipe.declared[start].span, "the policy's model"),),
+                    help=f"train the {path} on a stage that starts from `{start}`",
+                )
+
+
+def quantised_full_tuning(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL412: what was trained over 4-bit weights cannot be tuned in full."""
+    for recipe, stage in _stages(resolved):
+        start = recipe.declared.get(graph.start_of(stage) or "")
+        if start is None or start.kind != "stage" or kind_of(stage) == "qlora":
+            continue
+        if quantised(recipe, start) and kind_of(stage) == "full":
+            yield error(
+                "TL412",
+                "quantised-full-tuning",
+                f"`{stage.name}` tunes every weight of `{start.name}`, which has 4-bit weights",
+                stage.span_of("weights"),
+                "cannot train 4-bit weights",
+                others=(Label(start.span_of("weights"), "4-bit here"),),
+                help="use `qlora` or `lora` here, or train `" + start.name + "` with `lora`",
+                fix=setting(stage, "weights", "qlora"),
+            )
+
+
+def kind_of(stage: Declared) -> str:
+    """What trains: full, lora, qlora, ..."""
+    weights = stage.get("weights")
+    return weights.name if isinstance(weights, Choice) else ""
+
+
+def quantised(recipe: Recipe, stage: Declared) -> bool:
+    """Whether a stage leaves weights that rest in 4 bits."""
+    if kind_of(stage) == "qlora":
+        return True
+    start = recipe.declared.get(graph.start_of(stage) or "")
+    return bool(
+        start and start.kind == "stage" and kind_of(stage) != "full" and quantised(recipe, start)
+    )
+
+
+RULES = (tokenizers_differ, quantised_full_tuning)
