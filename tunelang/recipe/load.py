@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Loading:
     shown: str
     alias: str = ""
     chain: tuple[Path, ...] = ()
+    locked: Mapping[str, str] | None = None  # hashes by place; None trusts what is there
 
 
 def unreadable(shown: str, why: str, help: str = "") -> Diagnostic:
@@ -69,14 +71,35 @@ def _candidates(path: Path) -> str:
     return f"recipes there: {', '.join(found[:5])}" if found else ""
 
 
-def load(path: Path, shown: str | None = None) -> tuple[Scope | None, list[Diagnostic]]:
-    """The scope of a recipe file with all its imports, and what is wrong with their text."""
-    return _load(Loading(path, shown or str(path)))
+def load(
+    path: Path, shown: str | None = None, *, trust: bool = False
+) -> tuple[Scope | None, list[Diagnostic]]:
+    """The scope of a recipe file with all its imports, and what is wrong with their text.
+
+    With `trust` a remote import needs no hash: its hash is about to be written down.
+    """
+    locked = None if trust else _locked(path)
+    return _load(Loading(path, shown or str(path), locked=locked))
+
+
+def _locked(path: Path) -> Mapping[str, str]:
+    """The hashes of imports in the recipe's lock; one that cannot be read holds none."""
+    beside = path.parent / f"{path.stem}.lock"
+    if not beside.is_file():
+        return {}
+    from tunelang.recipe import lock
+
+    try:
+        found = lock.read(beside)
+    except lock.Unreadable:
+        return {}
+    return found.imports if found else {}
 
 
 def load_source(source: Source, folder: Path) -> tuple[Scope, list[Diagnostic]]:
     """As `load`, for text that is already here (an editor's buffer, a test)."""
-    return _scope(source, Loading(folder / source.name, source.name))
+    path = folder / Path(source.name).name
+    return _scope(source, Loading(path, source.name, locked=_locked(path)))
 
 
 def _load(loading: Loading) -> tuple[Scope | None, list[Diagnostic]]:
@@ -120,12 +143,15 @@ def _follow(item: Import, loading: Loading) -> tuple[Scope | None, list[Diagnost
         ]
     alias = f"{loading.alias}.{item.alias.text}" if loading.alias else item.alias.text
     shown = place if remote else os.path.normpath(Path(loading.shown).parent / place)
-    scope, found = _load(Loading(path, shown, alias, chain))
+    scope, found = _load(Loading(path, shown, alias, chain, loading.locked))
     if scope is None:
         return None, [
             replace(problem, at=Label(item.place.span, "imported here")) for problem in found
         ]
-    return scope, found + _verify(item, scope.file, remote=remote)
+    if remote and item.hash is None and loading.locked is None:
+        return scope, found
+    agreed = (loading.locked or {}).get(place) if remote else None
+    return scope, found + verify(item, scope.file, remote=remote, agreed=agreed)
 
 
 def _hub(place: str, item: Import) -> tuple[Path | None, Diagnostic | None]:
@@ -143,10 +169,15 @@ def _hub(place: str, item: Import) -> tuple[Path | None, Diagnostic | None]:
     return path, None
 
 
-def _verify(item: Import, file: File, *, remote: bool) -> list[Diagnostic]:
-    """TL110: a remote import without a hash. TL111: not the text the hash was taken from."""
+def verify(
+    item: Import, file: File, *, remote: bool, agreed: str | None = None
+) -> list[Diagnostic]:
+    """TL110: a remote import without a hash. TL111: not the text the hash was taken from.
+
+    `agreed` is the hash that the recipe's lock holds.
+    """
     now = f"sha256:{digest(file)}"
-    if item.hash is None and remote:
+    if item.hash is None and remote and agreed is None:
         end = Span(item.span.source, item.span.end, item.span.end)
         return [
             error(
@@ -159,15 +190,16 @@ def _verify(item: Import, file: File, *, remote: bool) -> list[Diagnostic]:
                 fix=Fix(f"add {now[:15]}...", (Edit(end, f" {now}"),), safe=True),
             )
         ]
-    if item.hash is None or item.hash.text == now:
+    expected = item.hash.text if item.hash else agreed
+    if expected is None or expected == now:
         return []
     return [
         error(
             "TL111",
             "hash-mismatch",
             f"`{file.source.name}` is not the text this hash was taken from",
-            item.hash.span,
-            "expects another text",
-            help=f"after reading what changed, write {now}",
+            item.hash.span if item.hash else item.place.span,
+            "expects another text" if item.hash else "locked with another text",
+            help=f"after reading what changed, write {now} or run `tunelang lock`",
         )
     ]
