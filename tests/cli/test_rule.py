@@ -48,7 +48,9 @@ def test_all_rules_are_listed() -> None:
 
 def test_explain_appends_each_page_once(tmp_path: Path) -> None:
     """Two findings of one rule bring one page; formats for programs refuse."""
-    (tmp_path / "r.tune").write_text("tune 1\nhardware a { memory = 80G }\nhardware b { memory = 70G }\n")
+    (tmp_path / "r.tune").write_text(
+        "tune 1\nhardware a { memory = 80G }\nhardware b { memory = 70G }\n"
+    )
     done = tunelang("check", "--explain", "r.tune", folder=tmp_path)
     assert done.stdout.count("TL204] unknown-unit") == 2
     assert done.stdout.count("# unknown-unit\n") == 1
