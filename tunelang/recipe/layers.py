@@ -40,16 +40,18 @@ class Written:
 
 @dataclass(frozen=True)
 class Layer:
-    """One body flattened: values by path, and the checks of its gate."""
+    """One body flattened: values by path, the checks of its gate, and paths that did not parse."""
 
     values: dict[str, Written] = field(default_factory=dict)
     checks: tuple[tuple[Check, Scope], ...] = ()
+    broken: frozenset[str] = frozenset()
 
 
 def flatten(items: tuple[Item, ...], origin: str, scope: Scope, found: list[Diagnostic]) -> Layer:
     """A body's values by dotted path; the second of two equal paths is TL106."""
     values: dict[str, Written] = {}
     checks: list[tuple[Check, Scope]] = []
+    broken = {path for path, item in _walk(items, "") if isinstance(item, Broken)}
     for path, item in _walk(items, ""):
         if isinstance(item, Assignment):
             _add(values, path, Written(item.value, item.path.span, origin, scope), found)
@@ -59,7 +61,7 @@ def flatten(items: tuple[Item, ...], origin: str, scope: Scope, found: list[Diag
             found.append(_misplaced(item.span, "a comparison stands in a `gate { ... }` block"))
         elif not isinstance(item, Broken):
             found.append(_misplaced(item.span, "declarations stand at the top of a file"))
-    return Layer(values, tuple(checks))
+    return Layer(values, tuple(checks), frozenset(broken))
 
 
 def _misplaced(span: Span, help: str) -> Diagnostic:
@@ -74,6 +76,8 @@ def _walk(items: tuple[Item, ...], prefix: str) -> Iterator[tuple[str, Item]]:
             yield from _walk(item.items, f"{prefix}{item.name.text}.")
         elif isinstance(item, Assignment):
             yield prefix + item.path.text, item
+        elif isinstance(item, Broken):
+            yield prefix + item.tokens[0].text, item
         else:
             yield prefix, item
 
@@ -105,7 +109,8 @@ def stack(*layers: Layer) -> Layer:
                 del values[inner]
             values[path] = written
         checks = layer.checks or checks
-    return Layer(values, checks)
+    broken = frozenset().union(*(layer.broken for layer in layers))
+    return Layer(values, checks, broken)
 
 
 def lift(declaration: Declaration, known: tuple[str, ...], scope: Scope, origin: str) -> Layer:

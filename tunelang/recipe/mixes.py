@@ -27,4 +27,4 @@ def read_mix(layer: Layer, known: Mapping[str, Field], reading: Reading) -> tupl
         share = read(written.value, Ratio(), replace(reading, scope=written.scope, name=path))
         if ref is not BAD and share is not BAD:
             parts.append((ref, Given(share, written.origin, written.value.span)))
-    return tuple(parts), Layer(rest)
+    return tuple(parts), replace(layer, values=rest)

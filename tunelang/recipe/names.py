@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 
 from tunelang.diagnostic import Diagnostic, Label, error
 from tunelang.source import Span
-from tunelang.syntax.tree import Declaration, File, Import
+from tunelang.syntax.tree import Broken, Declaration, File, Import
 
 UNNAMED = ("defaults", "every", "profile")  # declarations whose name is no value
 
@@ -31,6 +31,22 @@ class Scope:
             if declaration.kind.text not in UNNAMED:
                 found.setdefault(declaration.name.text, declaration)
         return found
+
+    @cached_property
+    def broken(self) -> set[str]:
+        """Names whose declaration or import could not be read, which has been said."""
+        items = self.file.items
+        words = [item.tokens[1:5] for item in items if isinstance(item, Broken)]
+        names = {token.text for tokens in words for token in tokens if token.kind == "NAME"}
+        aliases = {item.alias.text for item in items if isinstance(item, Import)}
+        return names | (aliases - set(self.imports))
+
+    def is_broken(self, path: str) -> bool:
+        """Whether a name is unknown only because another mistake hides it."""
+        first, _, rest = path.partition(".")
+        if first in self.imports and rest:
+            return self.imports[first][1].is_broken(rest)
+        return first not in self.names and first in self.broken
 
     def full(self, name: str) -> str:
         return f"{self.alias}.{name}" if self.alias else name

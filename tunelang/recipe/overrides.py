@@ -109,7 +109,7 @@ def _item(
     elif isinstance(item, Block):
         target = scope.look_up(item.name.text)
         if target is None:
-            found.append(nothing(item.name.span, item.name.text, scope))
+            _no_target(item.name.span, item.name.text, scope, found)
             return
         name = target[1].full(target[0].name.text)
         overrides.named.setdefault(name, []).append(flatten(item.items, origin, scope, found))
@@ -162,7 +162,7 @@ def _assignment(
 ) -> None:
     target = scope.look_up(path)
     if target is None:
-        found.append(nothing(written.span, path, scope))
+        _no_target(written.span, path, scope, found)
         return
     declaration, owner, rest = target
     name = owner.full(declaration.name.text)
@@ -177,6 +177,11 @@ def _assignment(
         known = () if declaration.kind.text == "stage" else tuple(fields(declaration.kind.text))
         layer = lift(whole, known, scope, written.origin)
         overrides.named.setdefault(name, []).append(layer)
+
+
+def _no_target(span: Span, path: str, scope: Scope, found: list[Diagnostic]) -> None:
+    if not scope.is_broken(path):
+        found.append(nothing(span, path, scope))
 
 
 def nothing(span: Span, path: str, scope: Scope) -> Diagnostic:

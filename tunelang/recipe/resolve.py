@@ -73,12 +73,13 @@ def _once(found: list[Diagnostic]) -> list[Diagnostic]:
 
 def _declarations(scope: Scope, work: Work) -> dict[str, Declared]:
     declared: dict[str, Declared] = {}
+    echo = False  # what follows a broken header, or another item outside, has the same cause
     for item in scope.file.items:
         if isinstance(item, Declaration):
             known_kind(item, work)
         elif isinstance(item, Block):
             known_block(item, work)
-        elif not isinstance(item, Broken | Import):
+        elif not (echo or isinstance(item, Broken | Import)):
             work.found.append(
                 error(
                     "TL201",
@@ -89,6 +90,7 @@ def _declarations(scope: Scope, work: Work) -> dict[str, Declared]:
                     help="`let NAME = VALUE` names a value",
                 )
             )
+        echo = not isinstance(item, Declaration | Block | Import)
     for name, declaration in scope.names.items():
         if declaration.kind.text in kinds.WITH_FIELDS:
             settled = settle(declaration, scope, work)

@@ -84,6 +84,8 @@ def _extends_problem(
 ) -> Diagnostic | None:
     assert child.extends is not None
     path, span, kind = child.extends.text, child.extends.span, child.kind.text
+    if target is None and scope.is_broken(path):
+        return None
     if target is None:
         names = [name for name, other in scope.visible() if other.kind.text == kind]
         guess = nearest(path, names)
@@ -170,7 +172,7 @@ def defaults(kind: str, scope: Scope) -> Layer:
         if each.kind.text == "defaults" and each.name.text == kind:
             layer = flatten(each.items or (), f"defaults {kind}", scope, [])
             soft = {path: change(w, optional_here=True) for path, w in layer.values.items()}
-            layers.append(Layer(soft, layer.checks))
+            layers.append(Layer(soft, layer.checks, layer.broken))
     return stack(*layers)
 
 
@@ -191,4 +193,4 @@ def _report_body(declaration: Declaration, scope: Scope, work: Work) -> None:
 def _split_gate(layer: Layer) -> tuple[Layer, Layer]:
     inside = {path: w for path, w in layer.values.items() if path.startswith("gate.")}
     outside = {path: w for path, w in layer.values.items() if path not in inside}
-    return Layer(inside, layer.checks), Layer(outside)
+    return Layer(inside, layer.checks), Layer(outside, broken=layer.broken)

@@ -42,6 +42,8 @@ def _sweep(declaration: Declaration, scope: Scope, work: Work) -> Sweep:
 
 def _axes(written: Mapping[str, Written], scope: Scope, work: Work) -> Iterator[Axis]:
     for path, each in written.items():
+        if scope.is_broken(path):
+            continue
         if scope.look_up(path) is None:
             work.found.append(nothing(each.span, path, scope))
         elif not isinstance(each.value, ListValue) or not each.value.values:

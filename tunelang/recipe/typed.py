@@ -40,7 +40,7 @@ def typed(layer: Layer, owner: Owner, reading: Reading) -> dict[str, Given]:
     """The settled values of a declaration: written ones, then defaults; missing ones are TL501."""
     known = flat(owner.fields)
     values = default_values(owner.fields, owner.defaults)
-    bad: set[str] = set()
+    bad = set(layer.broken)
     for path, written in _folded(layer.values, known, owner, reading.found).items():
         result = _read(path, written, known[path], reading)
         if result is BAD:

@@ -42,6 +42,8 @@ def word(path: Any, expected: Any, reading: Reading) -> Any:
             if isinstance(expected, schema.Symbol)
             else variant(text, (), expected, reading, path.span)
         )
+    if declared is None and reading.scope.is_broken(text):
+        return BAD
     if isinstance(expected, schema.Reference):
         return _reference(path, expected, reading)
     if isinstance(expected, schema.MetricOf):

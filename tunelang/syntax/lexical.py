@@ -64,6 +64,10 @@ def _text(mistake: Mistake) -> str:
 
 def number(mistake: Mistake) -> Diagnostic | None:
     bad = mistake.bad
+    if bad and bad.kind == "COMMA":
+        return _decimal_comma(mistake)
+    if bad and _glued(mistake):
+        bad = Token("BAD_NUMBER", "", mistake.tokens[mistake.at - 1].span.to(bad.span))
     dotted = (
         bad
         and bad.kind == "DOT"
@@ -83,6 +87,33 @@ def number(mistake: Mistake) -> Diagnostic | None:
         f"write `{fixed}`" if fixed else "malformed",
         help=why,
         fix=fix,
+    )
+
+
+def _glued(mistake: Mistake) -> bool:
+    """`1e-4x` is read as `1e` and `-4x`."""
+    bad, before = mistake.bad, mistake.before
+    numbers = ("NUMBER", "MEASURE", "BAD_NUMBER")
+    return bool(bad and before and not bad.gap and {bad.kind, before.kind} <= set(numbers))
+
+
+def _decimal_comma(mistake: Mistake) -> Diagnostic | None:
+    """`1,5` and `100,000`; the comma is a token here only where it touches two numbers."""
+    assert mistake.before and mistake.after
+    span = mistake.before.span.to(mistake.tokens[-1].span)
+    text = re.match(r"-?[0-9][0-9,.eE+-]*", span.text)
+    assert text
+    span = Span(span.source, span.start, span.start + text.end())
+    grouped = re.fullmatch(r"-?[1-9][0-9]{0,2}(,[0-9]{3})+", span.text)
+    fixed = span.text.replace(",", "_" if grouped else ".")
+    return error(
+        "TL003",
+        "malformed-number",
+        f"`{span.text}` is not a number",
+        span,
+        f"write `{fixed}`",
+        help="the point is `.`, and digits are grouped with `_`",
+        fix=replace(span, fixed, safe=False),
     )
 
 

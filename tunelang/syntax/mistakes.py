@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tunelang.diagnostic import Diagnostic, Edit, Fix, error
 from tunelang.source import Span
+from tunelang.syntax.headers import header
 from tunelang.syntax.lexer import JUNK
 from tunelang.syntax.lexical import Mistake, number, stray, string
 from tunelang.syntax.tree import Token
@@ -216,6 +217,7 @@ _ATTEMPTS: tuple[Callable[[Mistake], Diagnostic | None], ...] = (
     stray,
     _missing_value,
     _reserved,
+    header,
     _colon,
     _repeated_noun,
     _missing_equals,
