@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tunelang.source import Source
-from tunelang.syntax.parse import EDITION, parse
+from tunelang.syntax.lexer import lex
+from tunelang.syntax.parse import EDITION
 
 # edition -> the same recipe's text in the edition after it; the edition line is part of the text
 MIGRATIONS: Mapping[int, Callable[[Source], str]] = {}
@@ -25,5 +26,9 @@ def migrated(source: Source, to: int = EDITION) -> Source:
 
 
 def _edition(source: Source) -> int | None:
-    token = parse(source)[0].edition
-    return int(token.text) if token and token.text.isdigit() else None
+    """What the first line says that is neither empty nor a comment; no other line can say it."""
+    lines = (line for line in source.text.split("\n") if not line.lstrip().startswith("#"))
+    first = next((line for line in lines if line.strip()), "")
+    tune, number, *_ = [*lex(Source(source.name, first))[:2], None, None]
+    said = tune and number and (tune.kind, number.kind) == ("TUNE", "NUMBER")
+    return int(number.text) if said and number and number.text.isdigit() else None
