@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +16,20 @@ import typer
 from tunelang.cli.planning import leave, show_findings
 from tunelang.cli.rewrite import rewrite
 from tunelang.diagnostic import Diagnostic
+
+# A second process costs 40 ms (importing what starts it is most of that), as much as formatting
+# 35 kB; measured by benchmarks/cold.py, docs/benchmarks.md.
+WORTH_A_PROCESS = 100_000
+
+
+@dataclass(frozen=True)
+class Formatted:
+    """What became of one file; `diff` only where it was asked for."""
+
+    path: Path
+    problems: tuple[Diagnostic, ...]
+    changed: bool = False
+    diff: str = ""
 
 
 def fmt(
@@ -31,13 +49,12 @@ def fmt(
     if [str(path) for path in paths] == ["-"]:
         sys.stdout.write(_stdin())
         return
-    found: list[Diagnostic] = []
-    changed = [
-        path
-        for path in recipes_of(paths)
-        if _file(path, found, write=not (check or diff), show=diff)
-    ]
+    each = partial(_formatted, write=not (check or diff), show=diff)
+    done = _all(recipes_of(paths), each)
+    sys.stdout.write("".join(one.diff for one in done))
+    found = [problem for one in done for problem in one.problems]
     show_findings(found)
+    changed = [one.path for one in done if one.changed]
     if not diff:
         verb = "would change" if check else "formatted"
         sys.stdout.write("".join(f"{verb} {path}\n" for path in changed))
@@ -58,24 +75,52 @@ def _stdin() -> str:
     return format(migrated(source))
 
 
-def _file(path: Path, found: list[Diagnostic], *, write: bool, show: bool) -> bool:
-    """Whether a file changes; written aside and renamed, with its mode."""
+def _all(paths: Sequence[Path], each: Callable[[Path], Formatted]) -> list[Formatted]:
+    """In order; by several processes where there is enough to do for them."""
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    processes = min(os.cpu_count() or 1, len(paths), size // WORTH_A_PROCESS)
+    if processes < 2 or not hasattr(os, "fork"):
+        return [each(path) for path in paths]
+    return _in_parallel(paths, each, processes)
+
+
+def _in_parallel(
+    paths: Sequence[Path], each: Callable[[Path], Formatted], processes: int
+) -> list[Formatted]:
+    """Forked, so that what is imported and the grammar's tables are there already."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from signal import SIG_IGN, SIGINT, signal
+
+    from tunelang.syntax.lexer import grammar
+
+    grammar()
+    context = multiprocessing.get_context("fork")
+    share = max(1, len(paths) // (4 * processes))  # files differ in size: four rounds even it out
+    with ProcessPoolExecutor(processes, context, signal, (SIGINT, SIG_IGN)) as pool:
+        return list(pool.map(each, paths, chunksize=share))
+
+
+def _formatted(path: Path, *, write: bool, show: bool) -> Formatted:
+    """One file; written aside and renamed, with its mode."""
     from tunelang.recipe.load import read_source
     from tunelang.syntax.editions import migrated
     from tunelang.syntax.format import format
 
     source, problems = read_source(path, str(path))
-    found += problems
     if source is None:
-        return False
+        return Formatted(path, tuple(problems))
     text = format(migrated(source))
     if text == source.text:
-        return False
-    if show:
-        lines = difflib.unified_diff(
-            source.text.splitlines(True), text.splitlines(True), str(path), f"{path} (formatted)"
-        )
-        sys.stdout.writelines(lines)
+        return Formatted(path, tuple(problems))
     if write:
         rewrite(path, text)
-    return True
+    diff = _diff(path, source.text, text) if show else ""
+    return Formatted(path, tuple(problems), True, diff)
+
+
+def _diff(path: Path, before: str, after: str) -> str:
+    lines = difflib.unified_diff(
+        before.splitlines(True), after.splitlines(True), str(path), f"{path} (formatted)"
+    )
+    return "".join(lines)
