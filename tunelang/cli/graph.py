@@ -1,8 +1,7 @@
-"""`tunelang graph`: the stages as a picture in text."""
+"""`tunelang graph`: the stages as a picture."""
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +9,13 @@ from typing import Annotated
 import typer
 
 from tunelang.cli.planning import leave, plan_recipe, show_findings
+from tunelang.cli.rewrite import deliver
 
 
 class Language(StrEnum):
     MERMAID = "mermaid"
     DOT = "dot"
+    SVG = "svg"
 
 
 def graph(
@@ -23,12 +24,17 @@ def graph(
         Language, typer.Option(help="The language of the picture.")
     ] = Language.MERMAID,
     profile: Annotated[str | None, typer.Option(help="A profile of the recipe.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write to this file, not to stdout.")
+    ] = None,
 ) -> None:
-    """Draw the stages as Mermaid or DOT."""
-    from tunelang.plan.graph import dot, mermaid
+    """Draw the stages as Mermaid, DOT or SVG."""
+    from tunelang.plan import graph as languages
+    from tunelang.plan.svg import svg
 
     plan, found = plan_recipe(recipe, profile, (), ())
     show_findings(found)
     leave(found)
     assert plan is not None
-    sys.stdout.write(mermaid(plan) if format is Language.MERMAID else dot(plan))
+    draw = {"mermaid": languages.mermaid, "dot": languages.dot, "svg": svg}[format]
+    deliver(draw(plan), out)

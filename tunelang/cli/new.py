@@ -9,6 +9,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tunelang.cli.rewrite import create
+
 FOLDER = Path(__file__).parent / "templates"
 DATA = re.compile(r'files\("(data/\w+\.jsonl)"')
 
@@ -73,17 +75,9 @@ def _free(path: Path, content: str) -> bool:
 
 
 def _write(path: Path, content: str) -> None:
-    from tunelang.run.store import write_atomic
-
-    if path.exists():
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, content.encode())
-    except OSError as problem:
-        message = f"`{path}` cannot be written: {problem.strerror}"
-        _refuse("TL013", "cannot-write", message, "name another path")
-    sys.stdout.write(f"wrote {path}\n")
+    if not path.exists():
+        create(path, content)
+        sys.stdout.write(f"wrote {path}\n")
 
 
 def _guess(template: str) -> str:
