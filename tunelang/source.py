@@ -40,7 +40,24 @@ class Source:
         """Line and column from 0, the column in UTF-16 units: what editors exchange."""
         line, column = self.position(offset)
         before = self.line(line)[: column - 1]
-        return line - 1, len(before.encode("utf-16-le")) // 2
+        return line - 1, _units(before)
+
+    def from_utf16(self, line: int, column: int) -> int:
+        """The offset of an editor's place; one behind a line's end is that end."""
+        if line >= len(self.line_starts):
+            return len(self.text)
+        offset, text = self.line_starts[line], self.line(line + 1)
+        for character in text:
+            column -= _units(character)
+            if column < 0:
+                break
+            offset += 1
+        return offset
+
+
+def _units(text: str) -> int:
+    """UTF-16 units of a text; half a pair, which editors can send, counts as one."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 @dataclass(frozen=True)

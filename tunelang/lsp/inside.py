@@ -43,10 +43,30 @@ def inside(place: Place, scope: Scope) -> Inside:
 
 
 def of_frames(frames: Sequence[Frame], scope: Scope) -> Inside:
+    """The inside of the last of some brackets, the outermost first."""
     found = FILE
     for frame in frames:
         found = _step(found, frame, scope)
     return found
+
+
+class Insides:
+    """Remembers the inside of brackets while a file is walked from its start to its end."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.known: list[tuple[Frame, Inside]] = []
+
+    def of(self, frames: Sequence[Frame]) -> Inside:
+        """The inside of the innermost; only brackets that are new are looked at."""
+        same = 0
+        while same < min(len(frames), len(self.known)) and self.known[same][0] is frames[same]:
+            same += 1
+        del self.known[same:]
+        for frame in frames[same:]:
+            around = self.known[-1][1] if self.known else FILE
+            self.known.append((frame, _step(around, frame, self.scope)))
+        return self.known[-1][1] if self.known else FILE
 
 
 def _step(around: Inside, frame: Frame, scope: Scope) -> Inside:
@@ -142,12 +162,13 @@ def _call(around: Inside, head: Sequence[Token], scope: Scope) -> Inside:
     before, callee = _callee(head)
     if around.kind == "gate" and not before:
         return Inside("metric", owner=callee)
-    wanted = expected(around, before, scope)
-    for each in alternatives(wanted):
+    owner, path = around.owner, f"{around.path}{written_path(before)}."
+    lifted: Mapping[str, Field] = {}
+    if around.kind == "file" and len(before) > 2:
+        owner, path, lifted = before[1].text, "from.", _lifted(before[0].text)
+    for each in alternatives(expected(around, before, scope)):
         if isinstance(each, Variant) and callee in each.shapes:
-            fields, path = each.shapes[callee], f"{around.path}{written_path(before)}."
-            lifted = _lifted(before) if around.kind == "file" else {}
-            return Inside("call", {**fields, **lifted}, around.owner, path)
+            return Inside("call", {**each.shapes[callee], **lifted}, owner, path)
     return NOTHING
 
 
@@ -159,15 +180,14 @@ def _callee(head: Sequence[Token]) -> tuple[Sequence[Token], str]:
     return head[:start], "".join(token.text for token in head[start:])
 
 
-def _lifted(before: Sequence[Token]) -> Mapping[str, Field]:
+def _lifted(kind: str) -> Mapping[str, Field]:
     """`data d = hf("x", format = chat)`: the kind's own fields stand beside the source's."""
-    kind = before[0].text if before else ""
     return {k: v for k, v in kinds.fields(kind).items() if k != "from"} if kind in BY_KIND else {}
 
 
 def written_path(item: Sequence[Token]) -> str:
     """What stands left of `=`, without blanks."""
-    left = []
+    left: list[str] = []
     for token in item:
         if token.kind == "EQ":
             return "".join(left)

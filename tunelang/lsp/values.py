@@ -51,9 +51,10 @@ def values(wanted: Type | None, scope: Scope, owner: str = "") -> Iterator[Candi
     for each in alternatives(wanted):
         yield from (found for found in _words(each, scope) if found.label != owner)
     for name, declared in scope.visible():
-        if declared.kind.text in ("let", "param") and name != owner and declared.value:
-            if wanted is None or _fits(name, wanted, scope):
-                yield Candidate(name, "name", f"{declared.kind.text} = {declared.value.span.text}")
+        if declared.kind.text not in ("let", "param") or name == owner or not declared.value:
+            continue
+        if wanted is None or _fits(name, wanted, scope):
+            yield Candidate(name, "name", f"{declared.kind.text} = {declared.value.span.text}")
 
 
 def _fits(name: str, wanted: Type, scope: Scope) -> bool:
