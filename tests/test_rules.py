@@ -57,6 +57,12 @@ def place(page: Page, folder: Path) -> None:
             (folder / name).write_text(text)
 
 
+@pytest.fixture(autouse=True)
+def hub_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that a page names below `hub/` are the hub's cache, and there is no other."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
 def found_in(block: Block, text: str, folder: Path) -> list[Diagnostic]:
     """What is found in the block itself, not in the ground it stands on."""
     path = folder / "recipe.tune"

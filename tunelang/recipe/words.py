@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tunelang.diagnostic import Diagnostic, Label, error
+from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, error
 from tunelang.diagnostic import replace as replace_text
 from tunelang.metrics import METRICS
 from tunelang.recipe import schema
@@ -26,6 +26,7 @@ TRUTHY = {
     "False": "false",
     "FALSE": "false",
 }
+_BEFORE_USE = ("EQ", "LSQB", "LPAR", "COMMA", "CMP")  # tokens that a value stands behind
 NOTHING = ("null", "none", "None", "nil")
 
 
@@ -71,7 +72,24 @@ def _shadowed(path: Path, declaration: Declaration, reading: Reading) -> Diagnos
         "which of the two?",
         others=(Label(declaration.name.span, "declared here"),),
         help=f"rename the `{declaration.kind.text}`; words of a field always win",
+        fix=_renamed(declaration, reading.scope),
     )
+
+
+def _renamed(declaration: Declaration, scope: Scope) -> Fix | None:
+    """The `let` or `param` and every use of it under another name; None where it is imported."""
+    word, tokens = declaration.name.text, scope.file.tokens
+    if scope.names.get(word) is not declaration:
+        return None
+    new = f"{word}_value"
+    around = zip(tokens, tokens[1:], tokens[2:], strict=False)
+    uses = [
+        token.span
+        for before, token, after in around
+        if token.text == word and before.kind in _BEFORE_USE and after.kind not in ("EQ", "LPAR")
+    ]
+    edits = tuple(Edit(span, new) for span in (declaration.name.span, *uses))
+    return Fix(f"{word} → {new}", edits, safe=False)
 
 
 def _named_value(

@@ -11,7 +11,6 @@ from tunelang.diagnostic import (
     Label,
     Severity,
     error,
-    replace,
     warning,
 )
 from tunelang.recipe import graph
@@ -63,7 +62,6 @@ def _wrong_stage(
         f"must make {needs}",
         others=(Label(made.span, f"trained by {made.method.name.replace('_', ' ')} here"),),
         help=did_you_mean(guess),
-        fix=replace(span, guess, safe=False) if guess else None,
     )
 
 
@@ -71,7 +69,7 @@ def reference_cycle(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL107: a stage would need itself."""
     assert resolved.recipe is not None
     names = graph.circle(resolved.recipe)
-    if not names:
+    if not names or _is_own_reference(resolved.recipe, names):
         return
     stages = [resolved.recipe.declared[name] for name in names[:-1]]
     others = tuple(Label(stage.span, "on the way round") for stage in stages[1:])
@@ -83,6 +81,13 @@ def reference_cycle(resolved: Resolved) -> Iterator[Diagnostic]:
         "needs itself",
         others=others,
     )
+
+
+def _is_own_reference(recipe: Recipe, names: list[str]) -> bool:
+    """Whether a stage needs itself as its reference alone: that is TL503."""
+    stage = recipe.declared[names[0]]
+    own = {path for path, ref, _ in stage.references() if ref.name == stage.name}
+    return len(names) == 2 and own == {"reference"}
 
 
 def unused_declaration(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -136,6 +141,7 @@ def unreachable_stage(resolved: Resolved) -> Iterator[Diagnostic]:
     assert recipe is not None
     users = recipe.of_kind("stage", "publish").values()
     used = {name for user in users for name in graph.needs(recipe, user)}
+    used |= {axis.path.split(".")[0] for sweep in recipe.sweeps.values() for axis in sweep.axes}
     ends = [stage for stage in recipe.stages.values() if stage.name not in used]
     for stage in ends[:-1]:
         if not stage.checks:
@@ -148,30 +154,10 @@ def unreachable_stage(resolved: Resolved) -> Iterator[Diagnostic]:
             )
 
 
-def override_without_effect(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL117: a profile or `--set` repeats the value that was there."""
-    recipe = resolved.recipe
-    assert recipe is not None
-    for declared in recipe.declared.values():
-        if declared.method is None:
-            continue
-        for path, given in declared.values.items():
-            default = flat(declared.method.fields)[path].default
-            if given.span and given.origin.startswith("profile") and given.span.text == default:
-                yield Diagnostic(
-                    "TL117",
-                    "override-without-effect",
-                    Severity.HINT,
-                    f"`{path}` of `{declared.name}` is {default} already",
-                    Label(given.span, "changes nothing"),
-                )
-
-
 RULES = (
     wrong_stage_kind,
     reference_cycle,
     unused_declaration,
     unused_import,
     unreachable_stage,
-    override_without_effect,
 )

@@ -33,9 +33,8 @@ def closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numbe
         start = opener.span.start
         inside = (t for t in tokens[:index] if t.span.start > start)
         swallowed = any(t.kind == "BAD_STRING" for t in inside)
-        if (
-            opener.text and not swallowed
-        ):  # the closer may stand in text that is never closed itself
+        # The closer may stand in text that is never closed itself.
+        if opener.text and not swallowed:
             last = next(t for t in reversed(tokens[:index]) if t.kind != "NEWLINE")
             _unclosed(opener, last, found)
         extended.append(

@@ -15,7 +15,7 @@ from tunelang.diagnostic import Diagnostic, error
 from tunelang.source import Source
 from tunelang.syntax.brackets import Numbered, closed
 from tunelang.syntax.lexer import JUNK, grammar
-from tunelang.syntax.lexical import Mistake
+from tunelang.syntax.lexical import QUOTES, Mistake
 from tunelang.syntax.mistakes import explain
 from tunelang.syntax.nodes import Nodes, leaf
 from tunelang.syntax.parse import OPEN
@@ -125,7 +125,10 @@ class Recovery:
     def _without_junk(self, chunk: list[Numbered]) -> Item | None:
         """The item as it is without stray characters, so that nothing else is said of it."""
         sound = [pair for pair in chunk if pair[1].kind != "JUNK"]
-        if len(sound) in (0, len(chunk)):
+        quotes = "".join(QUOTES)
+        if len(sound) in (0, len(chunk)) or any(
+            token.kind == "JUNK" and token.text in quotes for _, token in chunk
+        ):
             return None
         item = Recovery(self.nodes, [])._parsed(sound)
         return None if isinstance(item, Broken) else item
