@@ -31,7 +31,7 @@ KL = {
 ROLLOUT = {
     "batch": Field(Whole(least=1), "episodes sampled for each iteration", "512"),
     "reply": Field(Count(("tokens",)), "longest reply", "128 tokens"),
-    "temperature": Field(Number(above=0, most=10), "sampling temperature", "0.7"),
+    "temperature": Field(Number(least=0, most=10), "sampling temperature", "0.7"),
     "epochs": Field(Whole(), "passes over each rollout", "4"),
     "minibatches": Field(Whole(), "updates a pass", "1"),
 }

@@ -24,7 +24,8 @@ from tunelang.recipe.schema import (
 )
 
 WARMUP = Field(HowLong(("steps", "ratio")), "steps over which the rate rises from 0", "3%")
-FLOOR = Field(Ratio(), "the rate the schedule ends at, as a share of lr", "0%")
+# More than 100% can be written, so that rule TL610 can say what is wrong with it.
+FLOOR = Field(Ratio(most=10), "the rate the schedule ends at, as a share of lr", "0%")
 
 BEST = {"metric": Field(Symbol(("eval_loss", *METRICS)), "what is compared", "eval_loss")}
 PATIENCE = Field(Whole(), "measurements without a better one before it stops", "3")

@@ -201,6 +201,8 @@ def _plain(value: Any) -> Any:
         return value.amount
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
+    if isinstance(value, Choice):
+        return {"kind": value.name, **_plain_choice(value)}
     return str(value) if isinstance(value, str) else value
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from tunelang.diagnostic import Diagnostic, error, warning
+from tunelang.diagnostic import Diagnostic, error, replace, warning
 from tunelang.plan.ir import Batch, Schedule
-from tunelang.recipe.model import Choice, Declared
+from tunelang.recipe.model import Choice, Declared, Given
 from tunelang.units import Quantity, number
 
 
@@ -62,18 +62,7 @@ def schedule_of(
     if steps is None:
         return None
     chosen: Choice = stage.get("schedule")
-    warmup = _part(chosen.get("warmup"), steps)
-    if warmup >= steps and warmup > 0:
-        found.append(
-            error(
-                "TL603",
-                "warmup-too-long",
-                f"the warmup of `{stage.name}` is {warmup} steps, and it trains {steps}",
-                stage.span_of("schedule"),
-                "never reaches the peak rate",
-                help=f"`warmup = {max(1, steps // 20)} steps` is 5%",
-            )
-        )
+    warmup = _warmup(stage, chosen.values["warmup"], steps, found)
     floor = chosen.get("floor")
     kind = chosen.name
     assert kind in ("cosine", "linear", "constant")
@@ -83,8 +72,37 @@ def schedule_of(
         kind=kind,  # type: ignore[arg-type]
         floor=1.0 if floor is None else floor,
         eval_every=max(1, _part(stage.get("eval_every"), steps)),
-        save_every=max(1, _part(stage.get("save_every"), steps)),
+        save_every=max(1, _part(_saving(stage), steps)),
     )
+
+
+def _warmup(stage: Declared, given: Given, steps: int, found: list[Diagnostic]) -> int:
+    """TL603: what is written must leave steps at the peak; the default makes room."""
+    warmup = _part(given.value, steps)
+    if given.is_default:
+        return min(warmup, steps - 1)
+    if warmup >= steps and warmup > 0:
+        shorter = f"{max(1, steps // 20)} steps" if steps > 1 else "0 steps"
+        found.append(
+            error(
+                "TL603",
+                "warmup-too-long",
+                f"the warmup of `{stage.name}` is {warmup} steps, and it trains {steps}",
+                given.span,
+                "never reaches the peak rate",
+                help=f"`warmup = {shorter}` is 5%" if steps > 19 else f"write `{shorter}`",
+                fix=replace(given.span, shorter, safe=False) if given.span else None,
+            )
+        )
+    return warmup
+
+
+def _saving(stage: Declared) -> Quantity:
+    """A stage that may stop early saves whenever it measures, unless the recipe says otherwise."""
+    stop: Choice | None = stage.get("stop")
+    follows = stop and stop.name == "early" and stage.values["save_every"].is_default
+    every: Quantity = stage.get("eval_every" if follows else "save_every")
+    return every
 
 
 def _part(quantity: Quantity, steps: int) -> int:

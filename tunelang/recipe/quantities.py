@@ -154,8 +154,8 @@ def _ratio(literal: Literal, expected: schema.Ratio, scalar: Scalar, name: str) 
         return _out_of_range(
             scalar, name, "between 0% and 100%", replace(scalar.span, f"{text}%", safe=False)
         )
-    if not 0 <= value <= 1:
-        return _out_of_range(scalar, name, "between 0% and 100%")
+    if not 0 <= value <= expected.most:
+        return _out_of_range(scalar, name, f"between 0% and {expected.most:.0%}")
     return value
 
 

@@ -30,7 +30,9 @@ class Number:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A share between 0 and 1, as a float: `60%` or `0.6`."""
+    """A share between 0 and 1, as a float: `60%` or `0.6`. Up to `most` in percent."""
+
+    most: float = 1.0
 
 
 @dataclass(frozen=True)
