@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from tunelang.diagnostic import Edit, Fix
@@ -12,13 +13,15 @@ from tunelang.syntax.tree import Assignment, Block, Declaration, Item
 
 
 def without(span: Span) -> Edit:
-    """The text less this span, and less its line where nothing else stands on it."""
+    """The text less this span, and less its line or its comma where nothing else needs them."""
     text = span.source.text
     start = text.rfind("\n", 0, span.start) + 1
     end = text.find("\n", span.end)
     end = len(text) if end < 0 else end + 1
-    alone = not text[start : span.start].strip() and not text[span.end : end].strip(" \t,\r\n")
-    return Edit(Span(span.source, start, end) if alone else span, "")
+    if not text[start : span.start].strip() and not text[span.end : end].strip(" \t,\r\n"):
+        return Edit(Span(span.source, start, end), "")
+    comma = re.compile(r"[ \t]*,[ \t]*").match(text, span.end)
+    return Edit(Span(span.source, span.start, comma.end() if comma else span.end), "")
 
 
 def body(name: Span) -> Span | None:
@@ -40,15 +43,18 @@ def body(name: Span) -> Span | None:
 
 
 def added(name: Span, text: str) -> Edit | None:
-    """The item `text` as the first of a declaration's body, None where it has none."""
+    """The item `text` as the last of a declaration's body, None where it has none."""
     inside = body(name)
     if inside is None:
         return None
-    rest = name.source.text[inside.start + 1 : inside.end]
-    lined = rest.lstrip(" \t").startswith(("\n", "\r", "#"))
-    empty = not rest.rstrip("}").strip()
-    after = f"\n  {text}" if lined else f" {text}{' ' if empty else ','}"
-    return Edit(Span(name.source, inside.start + 1, inside.start + 1), after)
+    held = name.source.text[inside.start + 1 : inside.end - 1]
+    end = inside.start + 1 + len(held.rstrip())
+    empty = not held.strip()
+    item = f"{'' if empty else ','} {text}{' ' if empty else ''}"
+    margin = re.findall(r"\n([ \t]*)\S", held)[:1]
+    if "\n" in held:
+        item = f"\n{margin[0] if margin else '  '}{text}"
+    return Edit(Span(name.source, end, end), item)
 
 
 def setting(declared: Declared, path: str, value: str, *, safe: bool = False) -> Fix | None:

@@ -1,24 +1,35 @@
-"""Rules on reproducibility and safety (TL8xx, TL9xx) that this version can see."""
+"""Rules on reproducibility (TL8xx): what another person, machine or day would do differently."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 
-from tunelang.diagnostic import Diagnostic, error, warning
-from tunelang.recipe.model import Choice, Declared
+from tunelang.catalog import tasks
+from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, hint, replace, warning
+from tunelang.recipe.model import Choice, Declared, Given, Recipe
 from tunelang.recipe.resolve import Resolved
+from tunelang.rules.edits import assignments, setting, without
+from tunelang.rules.releases import inputs, public
+from tunelang.source import Span
 
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
-# Prefixes that the services themselves document for their tokens.
-SECRET = re.compile(
-    r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|ghp_[A-Za-z0-9]{30,}|AKIA[A-Z0-9]{16})\b"
-)
+ABSOLUTE = re.compile(r"/|~|[A-Za-z]:[\\/]")
+PATHS = {
+    "files": "glob",
+    "folder": "path",
+}  # variants that name a path, and the field that holds it
 
 
-def _hub(resolved: Resolved) -> Iterator[tuple[Declared, Choice]]:
+def _recipe(resolved: Resolved) -> Recipe:
     assert resolved.recipe is not None
-    for declared in resolved.recipe.of_kind("model", "data").values():
+    return resolved.recipe
+
+
+def hub(resolved: Resolved) -> Iterator[tuple[Declared, Choice]]:
+    """Every model and data set that comes from the hub, and its place there."""
+    for declared in _recipe(resolved).of_kind("model", "data").values():
         place = declared.get("from")
         if isinstance(place, Choice) and place.name == "hf":
             yield declared, place
@@ -26,7 +37,7 @@ def _hub(resolved: Resolved) -> Iterator[tuple[Declared, Choice]]:
 
 def unpinned_revision(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL801: a branch moves."""
-    for declared, place in _hub(resolved):
+    for declared, place in hub(resolved):
         revision = place.get("revision")
         if not COMMIT.fullmatch(revision):
             yield warning(
@@ -39,33 +50,146 @@ def unpinned_revision(resolved: Resolved) -> Iterator[Diagnostic]:
             )
 
 
-def runs_remote_code(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL902: `trust_code = true` without a pinned commit."""
-    for declared, place in _hub(resolved):
-        if place.get("trust_code") and not COMMIT.fullmatch(place.get("revision")):
-            yield error(
-                "TL902",
-                "runs-remote-code",
-                f"`{declared.name}` would run whatever code its repository holds",
-                declared.span_of("from"),
-                "code that can change",
-                help="pin `revision` to a commit",
+def no_seed(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL803: a public release rests on a seed that nobody wrote down."""
+    recipe = _recipe(resolved)
+    for publish in public(recipe):
+        for stage in inputs(recipe, publish):
+            seed = stage.values.get("seed")
+            if stage.kind == "stage" and seed and seed.is_default:
+                yield warning(
+                    "TL803",
+                    "no-seed",
+                    f"`{publish.name}` is published, and the seed of `{stage.name}` is written "
+                    "nowhere",
+                    stage.span,
+                    f"draws with the default, {seed.value}",
+                    others=(Label(publish.span, "published here"),),
+                    help=f"`seed = {seed.value}` keeps this run repeatable when a default changes",
+                    fix=setting(stage, "seed", str(seed.value), safe=True),
+                )
+
+
+def local_path(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL804: an absolute path exists on one machine."""
+    recipe = _recipe(resolved)
+    for declared in recipe.declared.values():
+        for given in declared.values.values():
+            place = given.value
+            path = (
+                place.values.get(PATHS.get(place.name, "")) if isinstance(place, Choice) else None
+            )
+            if path and path.span and ABSOLUTE.match(path.value):
+                better = _relative(recipe, path)
+                yield warning(
+                    "TL804",
+                    "local-path",
+                    f"`{declared.name}` names a path that only one machine has",
+                    path.span,
+                    "an absolute path",
+                    help="paths start at the recipe's folder",
+                    fix=replace(path.span, f'"{better}"', safe=False),
+                )
+
+
+def _relative(recipe: Recipe, path: Given) -> str:
+    """From the recipe's folder where the path lies below it, else its last part alone."""
+    assert path.span
+    below = os.path.relpath(path.value, recipe.folder_of(path.span).resolve())
+    last: str = re.split(r"[\\/]", path.value.rstrip("\\/"))[-1]
+    return last if below.startswith("..") or not path.value.startswith("/") else below
+
+
+def unversioned_benchmark(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL805: a gate without the benchmark's version."""
+    recipe = _recipe(resolved)
+    checks = [check for stage in recipe.stages.values() for check in stage.checks if check.on]
+    gates = {check.on.name: check for check in reversed(checks) if check.on}
+    for name, check in gates.items():
+        benchmark = recipe.declared.get(name)
+        place = benchmark.get("from") if benchmark and benchmark.kind == "benchmark" else None
+        if benchmark and place and place.get("version") is None:
+            known = tasks.version(place.get("task"))
+            span = benchmark.span_of("from")
+            yield warning(
+                "TL805",
+                "unversioned-benchmark",
+                f"`{name}` is whatever `{place.get('task')}` is on the day it is measured",
+                span,
+                "no version",
+                others=(Label(check.span, "decides here"),),
+                help=f'write `version = "{known or "..."}"`, which the harness prints with results',
+                fix=_versioned(span, known) if known else None,
             )
 
 
-def secret_in_recipe(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL901: a token is in shared text."""
+def _versioned(span: Span, version: str) -> Fix | None:
+    """The version as the last argument of the call."""
+    inside = span.text[:-1].rstrip()
+    if not span.text.endswith(")"):
+        return None
+    at = span.start + len(inside)
+    comma = "" if inside.endswith((",", "(")) else ","
+    edit = Edit(Span(span.source, at, at), f'{comma} version = "{version}"')
+    return Fix(f'add `version = "{version}"`', (edit,), safe=True)
+
+
+def batch_follows_machine(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL807: a profile changes the global batch of an otherwise whole run."""
+    recipe = _recipe(resolved)
+    for stage in recipe.stages.values():
+        batch, train = stage.values.get("batch"), stage.values.get("train")
+        # A profile that trains less is a trial, and nobody compares its results.
+        if not (batch and batch.span and _of_profile(batch)) or (train and _of_profile(train)):
+            continue
+        yield warning(
+            "TL807",
+            "batch-follows-machine",
+            f"profile `{recipe.profile}` gives `{stage.name}` another batch, so its results are "
+            "not those of the recipe",
+            batch.span,
+            "another batch",
+            others=(Label(stage.span, "changed here"),),
+            help="`micro` is what fits a machine: it changes memory and speed, and no result",
+            fix=_undo(resolved, batch.span),
+        )
+
+
+def _of_profile(given: Given) -> bool:
+    return given.origin.startswith("profile ")
+
+
+def _undo(resolved: Resolved, value: Span) -> Fix | None:
     assert resolved.scope is not None
-    for token in resolved.scope.file.tokens:
-        if token.kind in ("STRING", "TEXT") and SECRET.search(token.text):
-            yield error(
-                "TL901",
-                "secret-in-recipe",
-                "this looks like an access token",
-                token.span,
-                "a secret",
-                help="delete it, revoke it, and log in with the service's own command",
+    every = assignments(resolved.scope.file.items)
+    item = next((each for each in every if each.value.span == value), None)
+    return Fix("delete it", (without(item.span),), safe=False) if item else None
+
+
+def nondeterministic_kernel(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL808: bit-equality was asked for and this kernel cannot give it."""
+    for stage in _recipe(resolved).stages.values():
+        # FlashAttention's backward pass adds up gradients in the order in which blocks finish
+        # (flash-attention README: `deterministic` is an option and off).
+        if stage.get("deterministic") and stage.get("attention") == "flash":
+            yield hint(
+                "TL808",
+                "nondeterministic-kernel",
+                f"`{stage.name}` asks for the same bits every time, and `flash` adds up gradients "
+                "in any order",
+                stage.span_of("attention"),
+                "not deterministic",
+                others=(Label(stage.span_of("deterministic"), "asked for here"),),
+                help="`attention = eager` gives the same bits, slower and with more memory",
+                fix=setting(stage, "attention", "eager"),
             )
 
 
-RULES = (unpinned_revision, runs_remote_code, secret_in_recipe)
+RULES = (
+    unpinned_revision,
+    no_seed,
+    local_path,
+    unversioned_benchmark,
+    batch_follows_machine,
+    nondeterministic_kernel,
+)
