@@ -11,7 +11,8 @@ from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import setting
 
 
-def _stages(resolved: Resolved, *methods: str) -> Iterator[tuple[Recipe, Declared]]:
+def stages(resolved: Resolved, *methods: str) -> Iterator[tuple[Recipe, Declared]]:
+    """Every stage, or those of some methods, with the recipe it stands in."""
     recipe = resolved.recipe
     assert recipe is not None
     for stage in recipe.stages.values():
@@ -21,7 +22,7 @@ def _stages(resolved: Resolved, *methods: str) -> Iterator[tuple[Recipe, Declare
 
 def tokenizers_differ(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL409: policy, reference and reward come from different models, so they read other tokens."""
-    for recipe, stage in _stages(resolved, "ppo"):
+    for recipe, stage in stages(resolved, "ppo"):
         policy = stage.get("policy")
         start = graph.root_of(recipe, policy.name) if policy else None
         for path in ("reference", "reward", "value.from"):
@@ -41,7 +42,7 @@ def tokenizers_differ(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def quantised_full_tuning(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL412: what was trained over 4-bit weights cannot be tuned in full."""
-    for recipe, stage in _stages(resolved):
+    for recipe, stage in stages(resolved):
         start = recipe.declared.get(graph.start_of(stage) or "")
         if start is None or start.kind != "stage" or kind_of(stage) == "qlora":
             continue
