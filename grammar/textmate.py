@@ -17,6 +17,7 @@ from lark import Lark
 from lark.lexer import TerminalDef
 
 from tunelang.recipe.kinds import KINDS
+from tunelang.syntax.lexer import is_word, ordered
 
 HERE = Path(__file__).parent
 TARGET = HERE / "vscode" / "syntaxes" / "tune.tmLanguage.json"
@@ -69,23 +70,11 @@ GAP = r"[ \t]*"
 
 
 def terminals() -> list[TerminalDef]:
-    """The terminals of `tune.lark` in the order in which Lark's lexer tries them."""
+    """The terminals of `tune.lark`: reserved words, then the rest in the lexer's order."""
     text = (HERE / "tune.lark").read_text(encoding="utf-8")
     lark = Lark(text, start=["start", "item"], parser="lalr", lexer="basic")
-    found = [each for each in lark.terminals if each.name != "NEWLINE"]
-    return sorted(found, key=_order)
-
-
-def _order(terminal: TerminalDef) -> tuple[Any, ...]:
-    """Lark's: by priority, then the longest; a reserved word is one before it is a name."""
-    pattern = terminal.pattern
-    return (
-        -terminal.priority,
-        not _is_word(terminal),
-        -pattern.max_width,
-        -len(pattern.value),
-        terminal.name,
-    )
+    found = ordered(each for each in lark.terminals if each.name != "NEWLINE")
+    return sorted(found, key=lambda each: not is_word(each))
 
 
 def grammar() -> dict[str, Any]:
@@ -107,10 +96,6 @@ def grammar() -> dict[str, Any]:
     }
 
 
-def _is_word(terminal: TerminalDef) -> bool:
-    return terminal.pattern.type == "str" and terminal.pattern.value.isalpha()
-
-
 def _pattern(terminal: TerminalDef) -> dict[str, Any]:
     expression = terminal.pattern.to_regexp()
     scope = SCOPES[terminal.name]
@@ -119,7 +104,7 @@ def _pattern(terminal: TerminalDef) -> dict[str, Any]:
     if MIDDLE in expression:
         begin, end = expression.split(MIDDLE)
         return {"name": _scope(scope), "begin": begin, "end": end}
-    if _is_word(terminal):
+    if is_word(terminal):
         expression = rf"\b{expression}\b"
     return {"name": _scope(scope), "match": expression}
 

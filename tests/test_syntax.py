@@ -11,7 +11,7 @@ from lark import Lark
 from tunelang.source import Source
 from tunelang.syntax.digest import digest
 from tunelang.syntax.format import format
-from tunelang.syntax.lexer import CHECKOUT, joined
+from tunelang.syntax.lexer import CHECKOUT, grammar, joined, lex
 from tunelang.syntax.parse import parse
 from tunelang.syntax.tree import Declaration
 
@@ -44,6 +44,16 @@ def test_samples_parse_whole(path: Path) -> None:
     file, found = parse(Source(path.name, text))
     assert not found
     assert joined(file.tokens) == text
+
+
+BROKEN = 'a = 007 .5 1_0% “x” "open\n$3.x ; 12abc\r\n\ufeff tuned = sha256:ff """a\nb""" true_ \x00'
+
+
+@pytest.mark.parametrize("text", [*(path.read_text("utf-8") for path in SAMPLES), BROKEN])
+def test_tokens_are_those_of_larks_own_lexer(text: str) -> None:
+    """Ours reads the same grammar in the same order; only the bookkeeping differs."""
+    ours = [(each.kind, each.text, each.span.start) for each in lex(Source("x", text))[:-1]]
+    assert ours == [(each.type, str(each), each.start_pos) for each in grammar().lex(text)]
 
 
 def test_documentation_belongs_to_the_next_declaration() -> None:

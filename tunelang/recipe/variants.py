@@ -144,7 +144,18 @@ def _argument(
 
 
 def default_values(fields: Mapping[str, schema.Field], origin: str) -> dict[str, Given]:
-    """Every default of a set of fields, read by the same code as what people write."""
+    """Every default of a set of fields, read by the same code as what people write, and once."""
+    key = (id(fields), origin)
+    if key not in _DEFAULTS:
+        _DEFAULTS[key] = (fields, _read_defaults(fields, origin))
+    return dict(_DEFAULTS[key][1])
+
+
+# Fields are made once and never change; holding them here keeps their ids their own.
+_DEFAULTS: dict[tuple[int, str], tuple[Mapping[str, schema.Field], dict[str, Given]]] = {}
+
+
+def _read_defaults(fields: Mapping[str, schema.Field], origin: str) -> dict[str, Given]:
     scope = _EMPTY
     found: dict[str, Given] = {}
     for name, each in fields.items():
