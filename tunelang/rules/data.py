@@ -1,10 +1,10 @@
-"""Rules on data (TL3xx) that the recipe alone decides; `facts.py` looks into the rows."""
+"""Rules on data (TL3xx) that the recipe alone decides; `plan.checks` looks into the rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunelang.diagnostic import Diagnostic, Label, error, warning
+from tunelang.diagnostic import Diagnostic, Fix, Label, error, replace, warning
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.units import number
@@ -66,6 +66,7 @@ def mix_not_whole(resolved: Resolved) -> Iterator[Diagnostic]:
                 mix.span,
                 "not 100%",
                 help=_repair(mix, total),
+                fix=_mended(mix, total),
             )
         if not mix.parts:
             yield error(
@@ -78,14 +79,20 @@ def mix_not_whole(resolved: Resolved) -> Iterator[Diagnostic]:
             )
 
 
+def _rest(mix: Declared, total: float) -> str | None:
+    """The last share that would make it whole, None where the others are too much already."""
+    rest = mix.parts[-1][1].value + 1 - total
+    return f"{number(round(rest * 100, 4))}%" if rest > 0 else None
+
+
 def _repair(mix: Declared, total: float) -> str:
-    ref, share = mix.parts[-1]
-    rest = share.value + 1 - total
-    return (
-        f"`{ref.name} = {number(round(rest * 100, 4))}%` would make it 100%"
-        if rest > 0
-        else "lower the shares"
-    )
+    rest = _rest(mix, total)
+    return f"`{mix.parts[-1][0].name} = {rest}` would make it 100%" if rest else "lower the shares"
+
+
+def _mended(mix: Declared, total: float) -> Fix | None:
+    rest, span = _rest(mix, total), mix.parts[-1][1].span
+    return replace(span, rest, safe=False) if rest and span else None
 
 
 def mixed_formats(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -112,7 +119,7 @@ def no_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
     for stage in recipe.stages.values():
         ref = stage.get(stage.method.data_field) if stage.method else None
         parts = parts_of(recipe, ref.name) if ref else []
-        if parts and not any(part.get("hold_out") for part in parts):
+        if parts and not any(part.get("hold_out") or part.get("eval") for part in parts):
             names = " or ".join(f"`{part.name}`" for part in parts)
             yield warning(
                 "TL307",

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from tunelang.diagnostic import Edit, Fix
-from tunelang.recipe.model import Declared
+from tunelang.recipe.model import Declared, Given
+from tunelang.recipe.resolve import Resolved
 from tunelang.source import Span
 from tunelang.syntax.lexer import lex
 from tunelang.syntax.tree import Assignment, Block, Declaration, Item
@@ -79,3 +80,11 @@ def assignments(items: Sequence[Item]) -> Iterator[Assignment]:
             yield item
         elif isinstance(item, Block | Declaration):
             yield from assignments(item.items or ())
+
+
+def dropped(resolved: Resolved, given: Given, *, safe: bool = False) -> Fix | None:
+    """The field that holds this value taken out of the recipe, where it stands on its own."""
+    items = resolved.scope.file.items if resolved.scope else ()
+    found = [each for each in assignments(items) if each.value.span == given.span]
+    edits = tuple(without(each.span) for each in found)
+    return Fix(f"delete `{found[0].path.text}`", edits, safe) if found else None

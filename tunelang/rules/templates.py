@@ -9,7 +9,7 @@ from tunelang.recipe.model import Declared, Recipe
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.data import parts_of
-from tunelang.rules.edits import assignments, setting, without
+from tunelang.rules.edits import dropped, setting
 from tunelang.rules.models import stages
 from tunelang.rules.speech import Voice, conversing, layout, template_file
 from tunelang.sources.tokenizers import BUILT_IN
@@ -79,11 +79,7 @@ def _without_template(voice: Voice, resolved: Resolved) -> Fix | None:
     own = voice.tokenizer.layout
     if own in BUILT_IN:
         return setting(voice.stage, "template", f'"{own}"')
-    assert resolved.scope is not None
-    given = voice.stage.values["template"].span
-    items = assignments(resolved.scope.file.items)
-    edits = tuple(without(each.span) for each in items if each.value.span == given)
-    return Fix("delete the template", edits, safe=False) if edits else None
+    return dropped(resolved, voice.stage.values["template"])
 
 
 def template_changes(resolved: Resolved) -> Iterator[Diagnostic]:

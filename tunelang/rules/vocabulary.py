@@ -9,7 +9,7 @@ from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.recipe.resolve import Resolved
-from tunelang.rules.edits import assignments, without
+from tunelang.rules.edits import dropped
 from tunelang.rules.models import kind_of, quantised, stages
 from tunelang.rules.speech import Voice, conversing, voices
 from tunelang.units import number
@@ -24,14 +24,11 @@ LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 
 def pad_is_eos(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL405: where padding is masked by its token, the end mark is masked with it."""
-    assert resolved.scope is not None
     for voice in voices(resolved):
         pad, given = voice.stage.get("pad"), voice.stage.values.get("pad")
         ends = {voice.stage.get("eos"), voice.tokenizer.eos, voice.ends}
         if pad is None or pad not in ends or given is None:
             continue
-        items = assignments(resolved.scope.file.items)
-        edits = tuple(without(each.span) for each in items if each.value.span == given.span)
         yield warning(
             "TL405",
             "pad-is-eos",
@@ -40,7 +37,7 @@ def pad_is_eos(resolved: Resolved) -> Iterator[Diagnostic]:
             "is the end mark",
             help="what is masked as padding is masked as the end too, and the model never stops: "
             "leave `pad` out, or name a token that means nothing else",
-            fix=Fix("delete `pad`", edits, safe=False) if edits else None,
+            fix=dropped(resolved, given),
         )
 
 
