@@ -62,6 +62,11 @@ class Reading:
     trail: tuple[str, ...] = ()
     used: set[str] = field(default_factory=set)  # full names of every let and param read
 
+    def named(self, name: str, scope: Scope | None = None) -> Reading:
+        """The same for another field; made by hand, since it is made for every value."""
+        scope = scope or self.scope
+        return Reading(scope, self.found, name, self.params, self.trail, self.used)
+
     def say(self, diagnostic: Diagnostic) -> Bad:
         if diagnostic not in self.found:
             self.found.append(diagnostic)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path as FilePath
 from typing import Any
@@ -139,7 +138,7 @@ def _argument(
                 "again here",
             )
         )
-    result = read(value, shape[key].type, replace(reading, name=key))
+    result = read(value, shape[key].type, reading.named(key))
     return BAD if result is BAD else Given(result, reading.name, value.span)
 
 

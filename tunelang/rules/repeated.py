@@ -140,10 +140,12 @@ def _runs(file: File) -> Iterator[list[Span]]:
 def _comment(source: Source, token: Span, gap: str) -> Span | None:
     """The comment in the gap before a token, where it stands alone and is no documentation."""
     text = gap.strip()
-    alone = token.start - len(gap) in source.line_starts
-    if not alone or not text.startswith("#") or text.startswith(("##", "#!")) or "tune:" in text:
+    if not text.startswith("#") or text.startswith(("##", "#!")) or "tune:" in text:
         return None
-    start = token.start - len(gap) + gap.index("#")
+    start = token.start - len(gap)
+    if start and source.text[start - 1] != "\n":
+        return None
+    start += gap.index("#")
     return Span(source, start, start + len(text))
 
 
