@@ -36,7 +36,7 @@ $(VENV)/train.done: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev.done: $(VENV)/train.done
-	$(PIP) --editable '.[train,quant,dev]'
+	$(PIP) --editable '.[train,quant,lsp,dev]'
 	touch $@
 
 clean:
