@@ -8,7 +8,7 @@ from math import ceil
 from tunelang.diagnostic import Diagnostic, error, replace, warning
 from tunelang.plan.ir import Batch, Schedule
 from tunelang.recipe.model import Choice, Declared, Given
-from tunelang.units import Quantity, number
+from tunelang.units import Quantity, number, show
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _warmup(stage: Declared, given: Given, steps: int, found: list[Diagnostic]) 
     if given.is_default:
         return min(warmup, steps - 1)
     if warmup >= steps and warmup > 0:
-        shorter = f"{max(1, steps // 20)} steps" if steps > 1 else "0 steps"
+        shorter = show(Quantity(max(1, steps // 20) if steps > 1 else 0, "steps"))
         found.append(
             error(
                 "TL603",

@@ -67,12 +67,16 @@ def kind_of(stage: Declared) -> str:
 
 def quantised(recipe: Recipe, stage: Declared) -> bool:
     """Whether a stage leaves weights that rest in 4 bits."""
-    if kind_of(stage) == "qlora":
-        return True
-    start = recipe.declared.get(graph.start_of(stage) or "")
-    return bool(
-        start and start.kind == "stage" and kind_of(stage) != "full" and quantised(recipe, start)
-    )
+    passed: set[str] = set()
+    while stage.name not in passed:  # a circle is said elsewhere
+        passed.add(stage.name)
+        if kind_of(stage) in ("qlora", "full"):
+            return kind_of(stage) == "qlora"
+        start = recipe.declared.get(graph.start_of(stage) or "")
+        if start is None or start.kind != "stage":
+            return False
+        stage = start
+    return False
 
 
 RULES = (tokenizers_differ, quantised_full_tuning)

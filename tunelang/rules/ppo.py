@@ -37,7 +37,7 @@ def reference_trains(resolved: Resolved) -> Iterator[Diagnostic]:
                 "reference-trains",
                 f"the reference of `{stage.name}` is `{stage.name}`, which is being trained",
                 stage.span_of("reference"),
-                "moves with the policy",
+                "would move with it",
                 help=f"measure KL against the policy's start, `{policy.name}`",
                 fix=setting(stage, "reference", policy.name),
             )

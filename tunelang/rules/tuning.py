@@ -44,6 +44,12 @@ def _recipe(resolved: Resolved) -> Recipe:
     return resolved.recipe
 
 
+def rate(value: float) -> str:
+    """A learning rate as people write it: 2e-4."""
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{number(float(mantissa))}e{int(exponent)}"
+
+
 def lr_out_of_range(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL601 and TL602. Models from scratch are taught at rates of their own."""
     recipe = _recipe(resolved)
@@ -72,10 +78,10 @@ def _rate(stage: Declared, method: str, lr: float) -> Iterator[Diagnostic]:
         yield warning(
             "TL601",
             "lr-out-of-range",
-            f"`{stage.name}` trains {what} at {number(lr)}, "
+            f"`{stage.name}` trains {what} at {rate(lr)}, "
             f"{'above' if lr > high else 'below'} what {method} usually takes",
             stage.span_of("lr"),
-            f"usually {number(low)} to {number(high)}",
+            f"usually {rate(low)} to {rate(high)}",
             help=f"{_usual(stage, full)} is a common choice",
             fix=setting(stage, "lr", _usual(stage, full)),
         )
@@ -85,9 +91,9 @@ def _adapters_rate(stage: Declared, lr: float, high: float) -> Diagnostic:
     return warning(
         "TL602",
         "adapter-lr-on-full",
-        f"`{stage.name}` trains every weight at {number(lr)}, which is a rate for adapters",
+        f"`{stage.name}` trains every weight at {rate(lr)}, which is a rate for adapters",
         stage.span_of("lr"),
-        f"at most {number(high)} for full tuning",
+        f"at most {rate(high)} for full tuning",
         help=f"lower it to {_usual(stage, True)}, or train an adapter: `weights = lora(rank = 16)`",
         fix=setting(stage, "lr", _usual(stage, True)),
     )
@@ -96,7 +102,7 @@ def _adapters_rate(stage: Declared, lr: float, high: float) -> Diagnostic:
 def _usual(stage: Declared, full: bool) -> str:
     """The method's default rate, ten times that for an adapter."""
     assert stage.method is not None
-    return number(float(stage.method.fields["lr"].default or 0) * (1 if full else ADAPTER))
+    return rate(float(stage.method.fields["lr"].default or 0) * (1 if full else ADAPTER))
 
 
 def many_epochs(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -125,8 +131,8 @@ def floor_above_peak(resolved: Resolved) -> Iterator[Diagnostic]:
             yield error(
                 "TL610",
                 "floor-above-peak",
-                f"the rate of `{stage.name}` ends at {number(lr * floor.value)}, above its peak "
-                f"of {number(lr)}",
+                f"the rate of `{stage.name}` ends at {rate(lr * floor.value)}, above its peak "
+                f"of {rate(lr)}",
                 floor.span or stage.span_of("schedule"),
                 "more than the peak",
                 help="the floor is a share of `lr`; 10% is common, `constant` does not fall at all",

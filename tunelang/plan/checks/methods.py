@@ -85,7 +85,7 @@ def length_rewarded(plan: Plan, context: Context) -> Iterator[Diagnostic]:
 
 def _short(stage: Declared) -> bool:
     limited = any(check.metric == "mean_length" for check in stage.checks)
-    return limited or stage.get("penalty.no_end_of_text") < 0
+    return limited or (stage.get("penalty.no_end_of_text") or 0) < 0
 
 
 def _lengths(judge: Step) -> float:

@@ -37,7 +37,7 @@ def batch_not_divisible(plan: Plan, context: Context) -> Iterator[Diagnostic]:
             f"the batch of `{stage.name}` is {size}, which {at_once} cannot make up",
             stage.span_of("micro" if given else _batch(stage)),
             f"{size} is no multiple of {micro * devices}",
-            help=_mended(size, micro * devices),
+            help=_mended(size, micro * devices, "less at once" if given else "fewer GPUs"),
             fix=_smaller(stage, given, size, devices) if given else None,
         )
 
@@ -52,10 +52,10 @@ def _batch(stage: Declared) -> str:
     return "rollout.batch" if stage.get("rollout.batch") else "batch"
 
 
-def _mended(size: int, unit: int) -> str:
+def _mended(size: int, unit: int, instead: str) -> str:
     lower = size // unit * unit
     near = f"{lower} or {lower + unit}" if lower else f"{unit}"
-    return f"a batch of {near} would do, or less at once"
+    return f"a batch of {near} would do, or {instead}"
 
 
 def _smaller(stage: Declared, given: Quantity, size: int, devices: int) -> Fix | None:
@@ -122,7 +122,7 @@ def stop_between_saves(plan: Plan, context: Context) -> Iterator[Diagnostic]:
 
 def too_few_steps(plan: Plan, context: Context) -> Iterator[Diagnostic]:
     """TL608: fewer than 50 updates come out. What is written in steps is meant so."""
-    for _, schedule, stage in _trained(plan, context):
+    for step, schedule, stage in _trained(plan, context):
         passes = (stage.get("rollout.epochs") or 1) * (stage.get("rollout.minibatches") or 1)
         updates = schedule.steps * passes
         if updates < FEW and stage.get("train").unit != "steps":
@@ -132,8 +132,14 @@ def too_few_steps(plan: Plan, context: Context) -> Iterator[Diagnostic]:
                 f"`{stage.name}` makes {updates} update{'s' if updates > 1 else ''} of its weights",
                 stage.span_of("train"),
                 f"fewer than {FEW}",
-                help="train longer or on smaller batches; a length in `steps` is taken as meant",
+                help=_more(step, updates),
             )
+
+
+def _more(step: Step, updates: int) -> str:
+    smaller = step.batch.size * updates // FEW if step.batch and step.method != "ppo" else 0
+    shrink = f"a batch of {smaller} would make {FEW}" if smaller else "train longer"
+    return f"{shrink}; a length in `steps` is taken as meant"
 
 
 def sweep_too_big(plan: Plan, context: Context) -> Iterator[Diagnostic]:
@@ -149,12 +155,16 @@ def sweep_too_big(plan: Plan, context: Context) -> Iterator[Diagnostic]:
                 "TL614",
                 "sweep-too-big",
                 f"the {points} points of `{sweep.name}` are estimated at "
-                f"${once + points * each:,.0f}, its budget is {show(limit)}",
+                f"{_price(once + points * each)}, its budget is {show(limit)}",
                 sweep.values["budget"].span or sweep.span,
                 "less than the estimate",
-                help=f"a point costs ${each:,.2f}, what they share ${once:,.2f}; the budget pays "
-                f"for {max(0, int((limit.amount - once) / each)) if each else 0}",
+                help=f"a point costs {_price(each)}, what they share {_price(once)}; the budget "
+                f"pays for {max(0, int((limit.amount - once) / each)) if each else 0} of them",
             )
+
+
+def _price(dollars: float) -> str:
+    return f"${dollars:,.0f}" if dollars >= 100 else f"${dollars:,.2f}"
 
 
 def _dollars(step: Step) -> float:
