@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isinf
 from typing import Any
 
 from tunelang.diagnostic import Diagnostic, error, replace
@@ -12,6 +13,7 @@ from tunelang.syntax.tree import Scalar
 from tunelang.units import BYTES, COUNTS, NOUNS, SECONDS
 
 _MEASURE = re.compile(r"(-?[0-9][0-9_]*(?:\.[0-9]+)?)(%|[A-Za-z]+)")
+LONGEST = 40  # characters of a number; a float holds 17 digits
 _SINGULAR = {noun[:-1]: noun for noun in NOUNS}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
 
@@ -39,6 +41,8 @@ def read_literal(scalar: Scalar) -> Literal | Diagnostic | None:
         return Literal("text", unquote(text))
     if kind in ("TRUE", "FALSE"):
         return Literal("flag", kind == "TRUE")
+    if kind in ("MONEY", "NUMBER", "MEASURE") and _endless(text):
+        return _too_large(scalar)
     if kind == "MONEY":
         rate = text.endswith("/h")
         amount = float(text.removesuffix("/h")[1:].replace("_", ""))
@@ -48,6 +52,20 @@ def read_literal(scalar: Scalar) -> Literal | Diagnostic | None:
     if kind == "MEASURE":
         return _measure(scalar)
     return None
+
+
+def _endless(text: str) -> bool:
+    """Digits that no number of a recipe has, or an exponent beyond what a float holds."""
+    return len(text) > LONGEST or (
+        "e" in text.lower() and _MEASURE.fullmatch(text) is None and isinf(plain_number(text))
+    )
+
+
+def _too_large(scalar: Scalar) -> Diagnostic:
+    text = scalar.token.text
+    shown = text if len(text) <= LONGEST else f"{text[:12]}..."
+    message = f"`{shown}` is too large for a number"
+    return error("TL206", "out-of-range", message, scalar.token.span, "too large")
 
 
 def plain_number(text: str) -> int | float:
@@ -149,9 +167,25 @@ def _spelling(word: str) -> str | None:
     return long_forms.get(word.lower()) or units.get(word.lower())
 
 
+def _hexadecimal(scalar: Scalar) -> Diagnostic:
+    """TL003 `0xFF`, which reads as a number with a unit; `0x10` is malformed for the lexer too."""
+    text = scalar.token.text
+    sound = re.fullmatch(r"0[xX][0-9a-fA-F]+", text)
+    return error(
+        "TL003",
+        "malformed-number",
+        f"`{text}` is not a number",
+        scalar.token.span,
+        "numbers are decimal",
+        fix=replace(scalar.token.span, str(int(text, 16)), safe=True) if sound else None,
+    )
+
+
 def _unknown_unit(scalar: Scalar, unit: str) -> Diagnostic:
     """`80G`, `5m`, `2K`: letters after a number that are no unit."""
     text = scalar.token.text
+    if text[:2] in ("0x", "0X"):
+        return _hexadecimal(scalar)
     number = text.removesuffix(unit)
     glued = _spelling(unit)
     message = f"`{unit}` in `{text}` is not a unit"

@@ -125,7 +125,7 @@ def _scope(source: Source, loading: Loading) -> tuple[Scope, list[Diagnostic]]:
 def _follow(item: Import, loading: Loading) -> tuple[Scope | None, list[Diagnostic]]:
     place = unquote(item.place.text)
     remote = place.startswith("hub:")
-    path, problem = _hub(place, item) if remote else (loading.path.parent / place, None)
+    path, problem = _hub(place, item) if remote else _local(place, item, loading)
     if path is None:
         return None, [problem] if problem else []
     chain = (*loading.chain, loading.path.resolve())
@@ -152,6 +152,30 @@ def _follow(item: Import, loading: Loading) -> tuple[Scope | None, list[Diagnost
         return scope, found
     agreed = (loading.locked or {}).get(place) if remote else None
     return scope, found + verify(item, scope.file, remote=remote, agreed=agreed)
+
+
+def _local(place: str, item: Import, loading: Loading) -> tuple[Path | None, Diagnostic | None]:
+    """Where a relative import lies; reading a shared recipe must not read files beside the project.
+
+    Links are followed first, so that none leads out.
+    """
+    path = loading.path.parent / place
+    root = project_of((loading.chain or (loading.path.resolve(),))[0])
+    if path.resolve().is_relative_to(root):
+        return path, None
+    outside = ("TL012", "unreadable-file", f"`{place}` lies outside the project {root.name}")
+    help = "copy the file into the project, or import it from the hub"
+    return None, error(*outside, item.place.span, "outside", help=help)
+
+
+def project_of(path: Path) -> Path:
+    """The folder a recipe's imports may come from.
+
+    Its repository, else the working folder if the recipe is below it, else the recipe's own folder.
+    """
+    repository = next((each for each in path.parents if (each / ".git").exists()), None)
+    here = Path.cwd()
+    return repository or (here if path.is_relative_to(here) else path.parent)
 
 
 def _hub(place: str, item: Import) -> tuple[Path | None, Diagnostic | None]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tunelang.source import Source
-from tunelang.syntax.lexer import lex
+from tunelang.syntax.lexer import complete, lex
 from tunelang.syntax.tree import Token
 
 WIDTH = 100
@@ -32,10 +32,13 @@ class Line:
 
 
 def format(source: Source) -> str:
-    """The text in house style; formatting it again changes nothing."""
+    """The text in house style; formatting it again changes nothing. What is no recipe stays."""
+    tokens = lex(source)
+    if not complete(tokens):
+        return source.text
     out: list[str] = []
     depth = 0
-    lines = list(_lines(lex(source)))
+    lines = list(_lines(tokens))
     stack: list[str] = []
     for line, after in pairwise([*lines, Line()]):
         _trailing_comma(line, after, stack)

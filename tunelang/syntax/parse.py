@@ -23,7 +23,7 @@ def parse(source: Source) -> tuple[File, list[Diagnostic]]:
     tokens = lex(source)
     impossible = _impossible(tokens)
     if impossible:
-        return File(source, None, (), tokens), [impossible]
+        return _unread(source), [impossible]
     file = _whole(source, tokens)
     found: list[Diagnostic] = []
     if file is None:
@@ -31,6 +31,12 @@ def parse(source: Source) -> tuple[File, list[Diagnostic]]:
 
         file, found = recover(source, tokens)
     return file, _capped(_edition(file) + found)
+
+
+def _unread(source: Source) -> File:
+    """A file without items, so that nothing after the parser spends time on what is no recipe."""
+    end = len(source.text)
+    return File(source, None, (), (Token("END", "", Span(source, end, end), source.text),))
 
 
 def _impossible(tokens: tuple[Token, ...]) -> Diagnostic | None:
