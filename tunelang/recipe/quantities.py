@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tunelang.diagnostic import Diagnostic, Fix, error, replace
+from tunelang.diagnostic import Diagnostic, error, replace
 from tunelang.recipe import schema
 from tunelang.recipe.literals import Literal
 from tunelang.syntax.tree import Scalar
@@ -102,10 +102,9 @@ def _kind(literal: Literal) -> str:
     return WORDS.get(literal.dimension, f"a number of {literal.dimension}")
 
 
-def _out_of_range(scalar: Scalar, name: str, bounds: str, fix: Fix | None = None) -> Diagnostic:
-    return error(
-        "TL206", "out-of-range", f"`{name}` must be {bounds}", scalar.span, "out of range", fix=fix
-    )
+def _out_of_range(scalar: Scalar, name: str, bounds: str, help: str = "") -> Diagnostic:
+    message = f"`{name}` must be {bounds}"
+    return error("TL206", "out-of-range", message, scalar.span, "out of range", help=help)
 
 
 def _whole(literal: Literal, expected: schema.Whole, scalar: Scalar, name: str) -> Result:
@@ -151,9 +150,8 @@ def _ratio(literal: Literal, expected: schema.Ratio, scalar: Scalar, name: str) 
     value = float(literal.value)
     if literal.is_number and value > 1:
         text = number(value)
-        return _out_of_range(
-            scalar, name, "between 0% and 100%", replace(scalar.span, f"{text}%", safe=False)
-        )
+        help = f"`{text}%` is {text} in a hundred"
+        return _out_of_range(scalar, name, "between 0% and 100%", help)
     if not 0 <= value <= expected.most:
         return _out_of_range(scalar, name, f"between 0% and {expected.most:.0%}")
     return value

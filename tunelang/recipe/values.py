@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tunelang.diagnostic import Diagnostic, error
 from tunelang.recipe import schema
-from tunelang.recipe.literals import Literal, read_literal
+from tunelang.recipe.literals import Literal, read_literal, unquote
 from tunelang.recipe.quantities import QUANTITIES
 from tunelang.recipe.reading import BAD, READERS, Reading, not_a, parse_value, read, unknown_field
 from tunelang.recipe.variants import default_values, variant_call
@@ -106,7 +107,10 @@ def _cell(value: Value, reading: Reading) -> Any:
 
 def _no_literal(value: Value, expected: schema.Type, reading: Reading) -> Any:
     """Symbols and references are words, never literals or lists."""
-    return reading.say(not_a(value, expected, reading))
+    problem = not_a(value, expected, reading)
+    if isinstance(value, Scalar) and value.token.kind == "STRING":
+        problem = replace(problem, help=f"names stand without quotes: {unquote(value.token.text)}")
+    return reading.say(problem)
 
 
 READERS.update(

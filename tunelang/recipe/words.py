@@ -51,7 +51,10 @@ def word(path: Any, expected: Any, reading: Reading) -> Any:
         return _metric(path, declared, reading)
     if declared and declared[0].kind.text in ("let", "param"):
         return _named_value(declared, expected, reading)
-    return reading.say(_unknown_word(path, words, declared, reading))
+    problem = _unknown_word(path, words, declared, reading)
+    if isinstance(expected, schema.Text) and problem.code == "TL101" and problem.fix is None:
+        problem = replace(problem, fix=replace_text(path.span, f'"{text}"', safe=False))
+    return reading.say(problem)
 
 
 def _symbols(expected: schema.Type) -> tuple[str, ...]:

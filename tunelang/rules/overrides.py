@@ -21,7 +21,7 @@ def override_without_effect(resolved: Resolved) -> Iterator[Diagnostic]:
     if profile is None:
         return
     parent = profile.extends.text if profile.extends else None
-    below = resolve_scope(scope, [], Settings(profile=parent)).recipe
+    below = resolve_scope(scope, [], Settings(profile=parent, point={})).recipe
     if below is None:
         return
     for item in _lines(profile.items or ()):
