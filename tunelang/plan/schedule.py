@@ -79,7 +79,7 @@ def schedule_of(
 def _warmup(stage: Declared, given: Given, steps: int, found: list[Diagnostic]) -> int:
     """TL603: what is written must leave steps at the peak; the default makes room."""
     warmup = _part(given.value, steps)
-    if given.is_default:
+    if given.is_default or stage.values["schedule"].is_default:
         return min(warmup, steps - 1)
     if warmup >= steps and warmup > 0:
         shorter = show(Quantity(max(1, steps // 20) if steps > 1 else 0, "steps"))

@@ -22,7 +22,7 @@ LR: Mapping[str, tuple[float, float]] = {
     "instruction_tuning": (1e-6, 1e-4),
     # 9e-6 in InstructGPT, 5e-5 in arXiv 1909.08593, 1e-4 is TRL's default
     "reward_modeling": (1e-6, 1e-4),
-    # 3e-7 in Tulu 3, 3e-6 in arXiv 2403.17031, 1e-5 and a little more in arXiv 1909.08593
+    # 3e-7 in Tulu 3, 3e-6 in arXiv 2403.17031, up to 1e-5 in the code of arXiv 1909.08593
     "ppo": (1e-7, 2e-5),
 }
 # Adapters take about ten times the rate ("LoRA Without Regret", 2025); half to twice that.
