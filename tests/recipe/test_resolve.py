@@ -137,3 +137,16 @@ def test_imports_that_cannot_be_followed(tmp_path: Path, line: str, code: str) -
     (tmp_path / "other.tune").write_text("tune 1\nlet a = 1\n")
     _, found = settle(tmp_path, f"tune 1\n{line}\n")
     assert code in [each.code for each in found]
+
+
+def test_a_path_into_a_value_without_a_name(tmp_path: Path) -> None:
+    """`weights.rank = 64` over `lora(16)`: the same field, not a second one."""
+    text = (
+        'tune 1\nmodel base = hf("a/b", revision = "d149729")\n'
+        'data talks = hf("a/c", revision = "d149729", format = chat, rows = 10 rows)\n'
+        "stage chat: instruction_tuning { model = base, data = talks, weights = lora(16) }\n"
+        "stage wide extends chat { weights.rank = 64 }\n"
+    )
+    recipe, found = settle(tmp_path, text)
+    assert not has_errors(found)
+    assert recipe.stages["wide"].get("weights").get("rank") == 64

@@ -28,7 +28,7 @@ class Wanted:
 
 def finished(wanted: Wanted) -> tuple[Store, Step]:
     """The step of a stage that has run; else its diagnostic is shown and the command ends."""
-    recipe = wanted.recipe or _only_recipe()
+    recipe = wanted.recipe or only_recipe()
     plan, found = plan_recipe(recipe, wanted.profile, wanted.sets, wanted.params)
     if plan is None:
         end(found)
@@ -62,7 +62,7 @@ def _problem(step: Step, wanted: Wanted, recipe: Path, store: Store) -> Diagnost
     return None
 
 
-def _only_recipe() -> Path:
+def only_recipe() -> Path:
     """The recipe of this folder, if there is just one."""
     recipes = sorted(Path().glob("*.tune"))
     if len(recipes) == 1:

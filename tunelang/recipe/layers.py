@@ -131,13 +131,22 @@ def lift(declaration: Declaration, known: tuple[str, ...], scope: Scope, origin:
     )
 
 
-def with_argument(value: Value, name: str, written: Written) -> Value:
-    """The variant `value` with one argument replaced: `weights.rank = 8` over `lora(rank = 4)`."""
+def with_argument(value: Value, name: str, written: Written, order: tuple[str, ...] = ()) -> Value:
+    """The variant `value` with one argument replaced: `weights.rank = 8` over `lora(rank = 4)`.
+
+    `order` says which field an argument without a name sets: `lora(4)`.
+    """
     token = Token("NAME", name, written.span)
     argument = Argument(token, written.value, written.value.span)
     if isinstance(value, Path):
         return Call(value, (argument,), value.span)
     if not isinstance(value, Call):
         return value
-    others = tuple(a for a in value.arguments if not (a.name and a.name.text == name))
-    return change(value, arguments=(*others, argument))
+    named = [each.name.text if each.name else "" for each in value.arguments]
+    named = [text or "".join(order[at : at + 1]) for at, text in enumerate(named)]
+    if name not in named:
+        return change(value, arguments=(*value.arguments, argument))
+    arguments = [
+        argument if own == name else each for own, each in zip(named, value.arguments, strict=True)
+    ]
+    return change(value, arguments=tuple(arguments))

@@ -157,22 +157,32 @@ def _method(family: list[tuple[Declaration, Scope]], work: Work) -> Method | Non
 def _layers(
     declaration: Declaration, family: list[tuple[Declaration, Scope]], scope: Scope, work: Work
 ) -> Layer:
+    _report_body(declaration, scope, work)
+    return stack(*_stacked(declaration, family, scope, work))
+
+
+def layers_of(declaration: Declaration, scope: Scope, work: Work) -> list[Layer]:
+    """What gives a declaration its values, lowest first: what `tunelang why` shows."""
+    return _stacked(declaration, list(_family(declaration, scope, work)), scope, work)
+
+
+def _stacked(
+    declaration: Declaration, family: list[tuple[Declaration, Scope]], scope: Scope, work: Work
+) -> list[Layer]:
     kind, name = declaration.kind.text, declaration.name.text
     low = [defaults(kind, scope)]
     middle = [_body(each, where, child=each is declaration) for each, where in reversed(family)]
-    _report_body(declaration, scope, work)
     high = [*work.overrides.every.get(kind, ()), *work.overrides.named.get(scope.full(name), ())]
-    return stack(*low, *middle, *high)
+    return [*low, *middle, *high]
 
 
 def defaults(kind: str, scope: Scope) -> Layer:
     """`defaults KIND` of the same file; a field that this method lacks is skipped."""
     layers = []
-    for each in scope.file.declarations():
-        if each.kind.text == "defaults" and each.name.text == kind:
-            layer = flatten(each.items or (), f"defaults {kind}", scope, [])
-            soft = {path: change(w, optional_here=True) for path, w in layer.values.items()}
-            layers.append(Layer(soft, layer.checks, layer.broken))
+    for each in scope.defaults.get(kind, ()):
+        layer = flatten(each.items or (), f"defaults {kind}", scope, [])
+        soft = {path: change(w, optional_here=True) for path, w in layer.values.items()}
+        layers.append(Layer(soft, layer.checks, layer.broken))
     return stack(*layers)
 
 

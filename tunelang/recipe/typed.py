@@ -12,7 +12,7 @@ from tunelang.recipe.layers import Layer, Written, with_argument
 from tunelang.recipe.model import Given
 from tunelang.recipe.values import BAD, Reading, default_values, parse_value, read, unknown_field
 from tunelang.source import Span
-from tunelang.syntax.tree import Value
+from tunelang.syntax.tree import Call, Value
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def typed(layer: Layer, owner: Owner, reading: Reading) -> dict[str, Given]:
 
 
 def _read(path: str, written: Written, expected: schema.Field, reading: Reading) -> Any:
-    here = replace(reading, scope=written.scope, name=path.rsplit(".", 1)[-1])
+    here = reading.named(path.rsplit(".", 1)[-1], written.scope)
     return read(written.value, expected.type, here)
 
 
@@ -74,11 +74,18 @@ def _folded(
             if tree is None:
                 found.append(unknown_field(written.span, path, owner.text, known))
                 continue
-            value: Value = with_argument(tree, inner, written)
+            value: Value = with_argument(tree, inner, written, _order(tree, known[head].type))
             folded[head] = replace(base or written, value=value)
         elif not written.optional_here:
             found.append(_unknown(path, written, owner, known))
     return folded
+
+
+def _order(value: Value, expected: schema.Type) -> tuple[str, ...]:
+    """The fields of the variant that is chosen, in the order of arguments without a name."""
+    if not isinstance(expected, schema.Variant) or not isinstance(value, Call):
+        return ()
+    return tuple(expected.shapes.get(value.path.text, ()))
 
 
 def _default_tree(each: schema.Field) -> Value | None:
