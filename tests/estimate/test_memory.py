@@ -14,6 +14,7 @@ from tunelang.estimate.fit import fit
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.memory import Load, memory, trainable
 from tunelang.estimate.parameters import Architecture, count, from_config, lora_count
+from tunelang.estimate.remedies import nearest
 from tunelang.estimate.work import Work
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "memory_golden.json").read_text())
@@ -134,9 +135,10 @@ def test_ppo_of_four_full_models_needs_sharded_weights() -> None:
 
 def test_advice_names_what_would_fit() -> None:
     """A refusal says which change would fit, with its figure."""
-    found = fit(work(length=1024, mean_length=1024), cards("RTX 4090", 1))
-    assert found.fits == "no"
-    assert "lora" in found.advice
+    large = work(length=1024, mean_length=1024)
+    assert fit(large, cards("RTX 4090", 1)).fits == "no"
+    remedy = nearest(large, cards("RTX 4090", 1))
+    assert (remedy.value, remedy.fits) == ("qlora(rank = 16)", True)
     smaller = work(length=1024, mean_length=1024, weights="qlora", rank=16)
     assert fit(smaller, cards("RTX 4090", 1)).fits == "yes"
 

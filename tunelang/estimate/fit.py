@@ -36,7 +36,6 @@ class Fit:
     threads: int
     estimate: Estimate
     fits: Literal["yes", "tight", "no"]
-    advice: str
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,17 @@ class Way:
 def fit(work: Work, machine: Machine) -> Fit:
     """The first way that fits well, else the first that fits tightly, else the smallest."""
     tried = [(way, need(work, machine, way)) for way in ways(work, machine)]
-    usable = machine.usable * (CPU_SHARE if machine.kind == "cpu" else 1.0)
     for share, word in ((ACCEPT, "yes"), (REFUSE, "tight")):
         for way, found in tried:
-            if found.peak <= share * usable:
+            if found.peak <= share * offered(machine):
                 return _fit(work, machine, (way, found, word))  # type: ignore[arg-type]
     way, found = min(tried, key=lambda pair: pair[1].peak)
     return _fit(work, machine, (way, found, "no"))
+
+
+def offered(machine: Machine) -> float:
+    """Bytes that a step may plan with; a CPU's memory is shared with everything else."""
+    return machine.usable * (CPU_SHARE if machine.kind == "cpu" else 1.0)
 
 
 def ways(work: Work, machine: Machine) -> Iterator[Way]:
@@ -65,7 +68,7 @@ def ways(work: Work, machine: Machine) -> Iterator[Way]:
     the largest micro-batch first."""
     shardings: tuple[Sharding, ...] = ("none",) if machine.count == 1 else ("ddp", "zero2", "zero3")
     for sharding in shardings:
-        for checkpointing in (False, True):
+        for checkpointing in (False, True) if work.recompute is None else (work.recompute,):
             for micro in micros(work, machine):
                 yield Way(micro, checkpointing, sharding)
 
@@ -153,7 +156,6 @@ def _fit(
         threads=1 if small else machine.cores,
         estimate=_predicted(work, machine, (way, found)),
         fits=word,
-        advice=_advice(work, machine) if word == "no" else "",
     )
 
 
@@ -181,24 +183,3 @@ def _predicted(work: Work, machine: Machine, chosen: tuple[Way, Memory]) -> Esti
         dollars=None if price is None else price * time.middle / 3600,
         basis="published formulas; nothing was measured on this machine",
     )
-
-
-def _advice(work: Work, machine: Machine) -> str:
-    """The nearest change that would fit."""
-    remedies = (
-        ("weights = lora(rank = 16)", replace(work, weights="lora", rank=16, targets="all_linear")),
-        (
-            "weights = qlora(rank = 16)",
-            replace(work, weights="qlora", rank=16, targets="all_linear"),
-        ),
-    )
-    order = {"full": remedies, "lora": remedies[1:], "qlora": ()}[work.weights]
-    limit = ACCEPT * machine.usable * (CPU_SHARE if machine.kind == "cpu" else 1.0)
-    for text, other in order:
-        peak = min(need(other, machine, way).peak for way in ways(other, machine))
-        if peak <= limit:
-            return f"`{text}` would need {peak / 2**30:.1f} GiB"
-    half = replace(work, length=max(1, work.length // 2), prompt=work.prompt // 2)
-    peak = min(need(half, machine, way).peak for way in ways(half, machine))
-    needs = f"half the length would need {peak / 2**30:.1f} GiB"
-    return f"{needs}; else it takes a larger device, or more of them"

@@ -9,7 +9,10 @@ from tunelang.estimate.parameters import Architecture, Targets, count, lora_coun
 
 @dataclass(frozen=True)
 class Work:
-    """`batch` rows an update of at most `length` tokens each; ppo adds prompt and reply."""
+    """`batch` rows an update of at most `length` tokens each; ppo adds prompt and reply.
+
+    `micro` and `recompute` (activations) are planned where they are None.
+    """
 
     architecture: Architecture
     method: str
@@ -25,6 +28,7 @@ class Work:
     reply: int = 0
     epochs: int = 1
     micro: int | None = None
+    recompute: bool | None = None
 
     @property
     def rows(self) -> int:

@@ -99,6 +99,12 @@ def optimisation(**defaults: str) -> dict[str, Field]:
             optional=True,
             key=False,
         ),
+        "checkpointing": Field(
+            Symbol(("auto", "always", "never")),
+            "activations are computed twice to save memory; planned from memory unless given",
+            "auto",
+            key=False,
+        ),
         "eval_every": Field(
             HowLong(("steps", "ratio")), "how often held-out rows are measured", "25%", key=False
         ),
