@@ -10,6 +10,9 @@ from tunelang.diagnostic import Diagnostic, Label, Severity
 from tunelang.source import Span
 
 TAB = 4  # columns a tab is printed as
+# Characters of a line that are shown: twice what the formatter allows, for lines it has not met.
+WIDEST = 200
+BEFORE = 60  # of those before the caret
 COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.HINT: "36"}
 
 
@@ -47,18 +50,29 @@ def _excerpt(
 ) -> Iterator[str]:
     """The lines of the labels in order, `⋮` between lines that do not touch."""
     source = main.span.source
-    previous = 0
+    number, previous = 0, (0, 0)
     for label in sorted(labels, key=lambda each: (each.span.source is not source, each.span.start)):
-        number = _line(label.span)
         if label.span.source is not source:
             yield f"{' ' * margin} ├─ {label.span.place}"
-            source, previous = label.span.source, 0
-        if previous and number > previous + 1:
+            source, number, previous = label.span.source, 0, (0, 0)
+        if number and _line(label.span) > number + 1:
             yield f"{' ' * margin} ⋮"
-        if number != previous:
-            yield f"{number:>{margin}} │ {_expand(source.line(number))}".rstrip()
-        previous = number
+        number = _line(label.span)
+        first, line = _shown(label.span)
+        if (number, first) != previous:
+            yield f"{number:>{margin}} │ {line}".rstrip()
+        previous = number, first
         yield f"{' ' * margin} │ {_carets(label, '^' if label is main else '-', paint)}"
+
+
+def _shown(span: Span) -> tuple[int, str]:
+    """A line as it is printed; of one too long, what is near the span, and how much is before."""
+    number, column = span.source.position(span.start)
+    line = span.source.line(number)
+    first = max(0, min(column - 1 - BEFORE, len(line) - WIDEST)) if len(line) > WIDEST else 0
+    cut = "…" if first else ""
+    rest = "…" if len(line) > first + WIDEST else ""
+    return first, cut + _expand(line[first : first + WIDEST]) + rest
 
 
 def _carets(label: Label, mark: str, paint: tuple[str, str]) -> str:
@@ -70,9 +84,10 @@ def _carets(label: Label, mark: str, paint: tuple[str, str]) -> str:
 def _columns(span: Span) -> tuple[int, int]:
     """Where the carets stand and how many, in columns of a terminal; one line at most."""
     number, column = span.source.position(span.start)
-    line = span.source.line(number)
+    first, _ = _shown(span)
+    line = span.source.line(number)[: first + WIDEST]
     inside = line[column - 1 : column - 1 + max(1, span.end - span.start)]
-    return _width(line[: column - 1]), max(1, _width(inside))
+    return (1 if first else 0) + _width(line[first : column - 1]), max(1, _width(inside))
 
 
 def _expand(line: str) -> str:

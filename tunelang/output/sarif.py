@@ -85,8 +85,8 @@ def _location(label: Label) -> dict[str, Any]:
     artifact = _artifact(label.span)
     if artifact is None:
         return {**place, "logicalLocations": [{"fullyQualifiedName": label.span.source.name}]}
-    region = {**_region(label.span), "snippet": {"text": label.span.text}}
-    return {**place, "physicalLocation": {"artifactLocation": artifact, "region": region}}
+    where = {"artifactLocation": artifact, "region": _region(label.span)}
+    return {**place, "physicalLocation": where}
 
 
 def _artifact(span: Span) -> dict[str, str] | None:
