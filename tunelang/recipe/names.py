@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path as FilePath
 
 from tunelang.diagnostic import Diagnostic, Label, error
@@ -48,6 +48,15 @@ class Scope:
             return self.imports[first][1].is_broken(rest)
         return first not in self.names and first in self.broken
 
+    @cached_property
+    def defaults(self) -> dict[str, list[Declaration]]:
+        """`defaults KIND` by the kind: every declaration of a kind asks for them."""
+        found: dict[str, list[Declaration]] = {}
+        for declaration in self.file.declarations():
+            if declaration.kind.text == "defaults":
+                found.setdefault(declaration.name.text, []).append(declaration)
+        return found
+
     def full(self, name: str) -> str:
         return f"{self.alias}.{name}" if self.alias else name
 
@@ -73,6 +82,7 @@ class Scope:
             yield from scope.all_scopes()
 
 
+@lru_cache(1 << 14)  # an editor asks for the same words at every key
 def distance(left: str, right: str) -> int:
     """Edits (insert, delete, replace, swap neighbours) from one word to the other."""
     before: list[int] = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from tunelang.diagnostic import Edit, Fix
 from tunelang.recipe.model import Declared, Given
@@ -28,9 +30,9 @@ def without(span: Span) -> Edit:
 def body(name: Span) -> Span | None:
     """From the brace that opens the declaration of this name to the one that closes it."""
     depth, start = 0, 0
-    for token in lex(name.source):
-        if token.span.start < name.end:
-            continue
+    tokens = lex(name.source)
+    first = bisect_left(tokens, name.end, key=lambda token: token.span.start)
+    for token in islice(tokens, first, None):
         if token.kind == "LBRACE":
             start = start or token.span.start
             depth += 1
@@ -38,7 +40,7 @@ def body(name: Span) -> Span | None:
             depth -= 1
             if not depth:
                 return Span(name.source, start, token.span.end)
-        elif not depth and token.kind in ("EQUAL", "NEWLINE", "END"):
+        elif not depth and token.kind in ("EQ", "NEWLINE", "END"):
             return None
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Label, hint, replace, warning
@@ -79,8 +80,9 @@ def attention_only_adapter(resolved: Resolved) -> Iterator[Diagnostic]:
 def ungated_handover(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL520: a stage feeds the next one and nothing is asked of it."""
     recipe = _recipe(resolved)
+    taken = _takers(recipe)
     for stage in recipe.stages.values():
-        takers = [other for other in recipe.stages.values() if _takes(other, stage)]
+        takers = taken[stage.name]
         if takers and not stage.checks:
             yield hint(
                 "TL520",
@@ -93,9 +95,14 @@ def ungated_handover(resolved: Resolved) -> Iterator[Diagnostic]:
             )
 
 
-def _takes(other: Declared, stage: Declared) -> bool:
-    refs = [other.get(role) for role in other.method.inputs] if other.method else []
-    return other is not stage and any(ref and ref.name == stage.name for ref in refs)
+def _takers(recipe: Recipe) -> dict[str, list[Declared]]:
+    """By a stage's name those that start from it."""
+    takers: dict[str, list[Declared]] = defaultdict(list)
+    for other in recipe.stages.values():
+        refs = [other.get(role) for role in other.method.inputs] if other.method else []
+        for name in dict.fromkeys(ref.name for ref in refs if ref and ref.name != other.name):
+            takers[name].append(other)
+    return takers
 
 
 def _gate(stage: Declared) -> str:
