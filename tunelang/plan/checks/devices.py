@@ -1,0 +1,100 @@
+"""Rules on how devices share a stage: TL705, TL706 and TL709."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+from tunelang.diagnostic import Diagnostic, Label, error, hint
+from tunelang.plan.checks.hardware import placed
+from tunelang.plan.ir import Plan, Step
+from tunelang.plan.machines import hardware_of
+from tunelang.plan.passes.context import Context
+from tunelang.plan.passes.place import architecture_of
+from tunelang.recipe.model import Declared
+from tunelang.rules.edits import setting
+
+SIZES = ("data", "tensor", "pipeline")
+
+
+def _sizes(stage: Declared) -> dict[str, int]:
+    """The parallel sizes that are written."""
+    sizes = {name: stage.get(f"parallel.{name}") for name in SIZES}
+    return {name: int(size) for name, size in sizes.items() if size}
+
+
+def wrong_gpu_count(plan: Plan, context: Context) -> Iterator[Diagnostic]:
+    """TL705: the parallel sizes do not multiply to the count. `data` may be left to the plan."""
+    for step, stage, machine in placed(plan, context):
+        sizes = _sizes(stage)
+        total, count = prod(sizes.values()), machine.count
+        wrong = total != count if "data" in sizes else count % total != 0
+        if not sizes or not wrong:
+            continue
+        split = prod(size for name, size in sizes.items() if name != "data")
+        last = next(name for name in SIZES if name in sizes)
+        hardware = hardware_of(stage, context.recipe)
+        whole = count % split == 0
+        yield error(
+            "TL705",
+            "wrong-gpu-count",
+            f"`{step.name}` is split over {' x '.join(map(str, sizes.values()))} = {total} devices "
+            f"and has {count}",
+            stage.span_of(f"parallel.{last}"),
+            f"makes {total}",
+            others=(Label(hardware.span, f"has {count}"),) if hardware else (),
+            help=f"`data = {count // split}` uses every device"
+            if whole
+            else f"`tensor` times `pipeline` must divide {count}",
+            fix=setting(stage, "parallel.data", str(count // split), safe=True) if whole else None,
+        )
+
+
+def heads_not_divisible(plan: Plan, context: Context) -> Iterator[Diagnostic]:
+    """TL706: tensor parallelism gives each device whole heads."""
+    for step, stage, _ in placed(plan, context):
+        tensor, shape = _sizes(stage).get("tensor", 1), architecture_of(step, context)
+        if shape is None or not (shape.heads % tensor or shape.kv_heads % tensor):
+            continue
+        fits = [n for n in range(1, shape.kv_heads + 1) if shape.kv_heads % n == 0]
+        yield error(
+            "TL706",
+            "heads-not-divisible",
+            f"`{step.name}` splits {shape.heads} heads and {shape.kv_heads} key-value heads over "
+            f"{tensor} devices",
+            stage.span_of("parallel.tensor"),
+            "does not divide them",
+            help=f"{shape.name} can be split over {', '.join(map(str, fits))}",
+        )
+
+
+def idle_gpus(plan: Plan, context: Context) -> Iterator[Diagnostic]:
+    """TL709: an update of ppo has fewer episodes than there are GPUs.
+
+    For other methods that is an error: their batch could not be made up at all (TL604).
+    """
+    for step, stage, machine in placed(plan, context):
+        minibatches = stage.get("rollout.minibatches")
+        if not (minibatches and step.batch and machine.count > 1):
+            continue
+        size = step.batch.size // int(minibatches)
+        if size < machine.count <= step.batch.size:
+            yield _idle(step, stage, (size, machine.count))
+
+
+def _idle(step: Step, stage: Declared, sizes: tuple[int, int]) -> Diagnostic:
+    size, count = sizes
+    assert step.batch
+    fewer = step.batch.size // count
+    return hint(
+        "TL709",
+        "idle-gpus",
+        f"an update of `{step.name}` has {size} episodes, so {count - size} of {count} GPUs wait",
+        stage.span_of("rollout.minibatches"),
+        f"{size} episodes an update",
+        help=f"`minibatches = {fewer}` gives every GPU an episode at least",
+        fix=setting(stage, "rollout.minibatches", str(fewer)),
+    )
+
+
+RULES = (wrong_gpu_count, heads_not_divisible, idle_gpus)
