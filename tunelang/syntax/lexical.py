@@ -10,6 +10,7 @@ from tunelang.source import Span
 from tunelang.syntax.tree import Token
 
 QUOTES = ("“”„«»", "‘’‚", "'")  # families: a text opens and closes with marks of one
+NUMBERS = {"NUMBER", "MEASURE", "BAD_NUMBER"}
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -64,7 +65,7 @@ def _text(mistake: Mistake) -> str:
 
 def number(mistake: Mistake) -> Diagnostic | None:
     bad = mistake.bad
-    if bad and bad.kind == "COMMA":
+    if bad and bad.kind == "COMMA" and in_number(mistake.before, bad, mistake.after):
         return _decimal_comma(mistake)
     if bad and _glued(mistake):
         bad = Token("BAD_NUMBER", "", mistake.tokens[mistake.at - 1].span.to(bad.span))
@@ -93,8 +94,18 @@ def number(mistake: Mistake) -> Diagnostic | None:
 def _glued(mistake: Mistake) -> bool:
     """`1e-4x` is read as `1e` and `-4x`."""
     bad, before = mistake.bad, mistake.before
-    numbers = ("NUMBER", "MEASURE", "BAD_NUMBER")
-    return bool(bad and before and not bad.gap and {bad.kind, before.kind} <= set(numbers))
+    return bool(bad and before and not bad.gap and {bad.kind, before.kind} <= NUMBERS)
+
+
+def in_number(before: Token | None, comma: Token, after: Token | None) -> bool:
+    """The comma of `1,5` touches two numbers."""
+    return bool(
+        before
+        and after
+        and {before.kind, after.kind} <= NUMBERS
+        and re.fullmatch(r"-?[0-9]+", before.text)
+        and not (comma.gap or after.gap)
+    )
 
 
 def _decimal_comma(mistake: Mistake) -> Diagnostic | None:

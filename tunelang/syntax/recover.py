@@ -15,7 +15,7 @@ from tunelang.diagnostic import Diagnostic, error
 from tunelang.source import Source
 from tunelang.syntax.brackets import Numbered, closed
 from tunelang.syntax.lexer import JUNK, grammar
-from tunelang.syntax.lexical import QUOTES, Mistake
+from tunelang.syntax.lexical import QUOTES, Mistake, in_number
 from tunelang.syntax.mistakes import explain
 from tunelang.syntax.nodes import Nodes, leaf
 from tunelang.syntax.parse import OPEN
@@ -69,15 +69,8 @@ def _chunks(tokens: Sequence[Numbered]) -> Iterator[list[Numbered]]:
 
 
 def _in_number(tokens: Sequence[Numbered], at: int) -> bool:
-    """The comma of `1,5` touches two numbers."""
     near = [token for _, token in tokens[max(0, at - 1) : at + 2]]
-    numbers = ("NUMBER", "MEASURE", "BAD_NUMBER")
-    return len(near) == 3 and (
-        near[1].kind == "COMMA"
-        and near[0].kind in numbers
-        and near[2].kind in numbers
-        and not (near[1].gap or near[2].gap)
-    )
+    return len(near) == 3 and near[1].kind == "COMMA" and in_number(near[0], near[1], near[2])
 
 
 class Recovery:
