@@ -54,7 +54,9 @@ def test_every_output_takes_every_finding(name: str, found: list[Diagnostic]) ->
 
 ALLOWED = {
     "log": ({"version", "runs"}, {"$schema"}),
-    "run": ({"tool"}, {"results", "columnKind"}),
+    "run": ({"tool"}, {"results", "columnKind", "invocations"}),
+    "invocation": ({"executionSuccessful"}, {"toolConfigurationNotifications"}),
+    "notification": ({"message"}, {"level", "associatedRule"}),
     "driver": ({"name"}, {"version", "semanticVersion", "rules"}),
     "rule": (
         {"id"},
@@ -64,7 +66,7 @@ ALLOWED = {
         {"message"},
         {"ruleId", "ruleIndex", "level", "locations", "relatedLocations", "fixes"},
     ),
-    "location": (set(), {"id", "message", "physicalLocation", "logicalLocations"}),
+    "location": ({"physicalLocation"}, {"id", "message"}),
     "physical": ({"artifactLocation"}, {"region"}),
     "region": ({"startLine", "startColumn", "endLine", "endColumn"}, set()),
     "fix": ({"artifactChanges"}, {"description"}),
@@ -89,13 +91,15 @@ def sarif(found: list[Diagnostic]) -> dict[str, Any]:
     for rule in rules:
         assert fits("rule", rule)["defaultConfiguration"]["level"] in ("error", "warning", "note")
     assert len({rule["id"] for rule in rules}) == len(rules)
+    (invocation,) = run["invocations"]
+    for notice in fits("invocation", invocation)["toolConfigurationNotifications"]:
+        rule = fits("notification", notice)["associatedRule"]
+        assert rules[rule["index"]]["id"] == rule["id"]
     for result in run["results"]:
-        fits("result", result)
+        assert fits("result", result)["locations"], "GitHub refuses a result without one"
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
         for location in result.get("locations", []) + result.get("relatedLocations", []):
-            fits("location", location)
-            if "physicalLocation" in location:
-                region(fits("physical", location["physicalLocation"])["region"])
+            region(fits("physical", fits("location", location)["physicalLocation"])["region"])
         for fix in result.get("fixes", []):
             for change in fits("fix", fix)["artifactChanges"]:
                 for replacement in fits("change", change)["replacements"]:
@@ -111,20 +115,22 @@ def region(value: dict[str, Any]) -> None:
 
 
 def test_sarif_is_sound() -> None:
-    """Every finding is a result; a rule stands once; without a place there is no location."""
+    """What has a file is a result, what has none a notification; each rule stands once."""
     run = sarif(EVERY)
-    assert [each["ruleId"] for each in run["results"]] == [each.code for each in EVERY]
-    assert [each["id"] for each in run["tool"]["driver"]["rules"]] == [
-        "TL101",
-        "TL012",
-        "TL116",
-        "TL205",
-    ]
-    assert "locations" not in run["results"][1]
-    assert run["results"][2]["locations"][0]["logicalLocations"] == [
-        {"fullyQualifiedName": "--set"}
-    ]
+    assert [each["ruleId"] for each in run["results"]] == ["TL101", "TL205", "TL101"]
+    notices = run["invocations"][0]["toolConfigurationNotifications"]
+    assert [each["associatedRule"]["id"] for each in notices] == ["TL012", "TL116"]
+    rules = [each["id"] for each in run["tool"]["driver"]["rules"]]
+    assert rules == ["TL101", "TL012", "TL116", "TL205"]
     assert sarif([])["results"] == []
+
+
+def test_sarif_leaves_out_related_places_without_a_file() -> None:
+    """A cause on the command line has no region that a reader could open."""
+    others = (Label(span("b", Source("--set", "b = 1")), "set"), Label(span("a"), "there"))
+    found = Diagnostic(**{**FIXED.__dict__, "others": others})
+    related = sarif([found])["results"][0]["relatedLocations"]
+    assert [(each["id"], each["message"]["text"]) for each in related] == [(1, "there")]
 
 
 def test_sarif_columns_are_utf16_and_uris_are_quoted() -> None:

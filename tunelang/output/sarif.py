@@ -1,18 +1,20 @@
 """Diagnostics as SARIF 2.1.0 for code scanning, with the pages of the rules and the fixes.
 
-Columns count UTF-16 units from 1, ends are exclusive (OASIS SARIF 2.1.0, 3.30).
+Columns count UTF-16 units from 1, ends are exclusive (OASIS SARIF 2.1.0, 3.30). GitHub refuses a
+whole log for one result without a file (github/codeql-action #2459), so what no file is to blame
+for is told as notifications of the run.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from tunelang import __version__
 from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, Severity
-from tunelang.output.files import relative
+from tunelang.output.files import file_of, relative
 from tunelang.rules.pages import page
 from tunelang.source import Span
 
@@ -29,7 +31,8 @@ def OUTPUT(found: Sequence[Diagnostic]) -> str:
     run = {
         "tool": {"driver": {**_driver(), "rules": [_rule(*rule) for rule in _once(rules)]}},
         "columnKind": "utf16CodeUnits",
-        "results": [_result(each, numbers[each.code]) for each in found],
+        "invocations": [_invocation([each for each in found if not file_of(each)], numbers)],
+        "results": [_result(each, numbers[each.code]) for each in found if file_of(each)],
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
@@ -62,31 +65,39 @@ def _rule(code: str, name: str, severity: Severity) -> dict[str, Any]:
     return rule
 
 
+def _invocation(found: Sequence[Diagnostic], numbers: Mapping[str, int]) -> dict[str, Any]:
+    """That the command ran, and what is wrong beside the text of a file."""
+    notices = [
+        {**_said(each), "associatedRule": {"id": each.code, "index": numbers[each.code]}}
+        for each in found
+    ]
+    return {"executionSuccessful": True, "toolConfigurationNotifications": notices}
+
+
+def _said(each: Diagnostic) -> dict[str, Any]:
+    text = f"{each.message}\n{each.help}" if each.help else each.message
+    return {"level": LEVELS[each.severity], "message": {"text": text}}
+
+
 def _result(each: Diagnostic, number: int) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "ruleId": each.code,
-        "ruleIndex": number,
-        "level": LEVELS[each.severity],
-        "message": {"text": f"{each.message}\n{each.help}" if each.help else each.message},
-    }
-    if each.at:
-        result["locations"] = [_location(each.at)]
-    if each.others:
-        result["relatedLocations"] = [
-            {"id": count, **_location(label)} for count, label in enumerate(each.others, 1)
-        ]
+    result = {"ruleId": each.code, "ruleIndex": number, **_said(each)}
+    places = [_location(label) for label in (each.at, *each.others) if label]
+    result["locations"] = [place for place in places[:1] if place]
+    related = [place for place in places[1:] if place]
+    if related:
+        result["relatedLocations"] = [{"id": n, **each} for n, each in enumerate(related, 1)]
     fix = _fix(each.fix) if each.fix else None
     return {**result, "fixes": [fix]} if fix else result
 
 
-def _location(label: Label) -> dict[str, Any]:
-    """A place in a file; what stands on the command line has a name only."""
-    place: dict[str, Any] = {"message": {"text": label.text}} if label.text else {}
+def _location(label: Label) -> dict[str, Any] | None:
+    """A place in a file; None for what stands on the command line."""
     artifact = _artifact(label.span)
     if artifact is None:
-        return {**place, "logicalLocations": [{"fullyQualifiedName": label.span.source.name}]}
+        return None
+    message = {"message": {"text": label.text}} if label.text else {}
     where = {"artifactLocation": artifact, "region": _region(label.span)}
-    return {**place, "physicalLocation": where}
+    return {**message, "physicalLocation": where}
 
 
 def _artifact(span: Span) -> dict[str, str] | None:
