@@ -157,7 +157,7 @@ def mixture_of(
         (declared, 1.0)
     ]
     parts = [(data_part(each, recipe, found), share, each) for each, share in shares]
-    counted = [_count(part, each, found) for part, _, each in parts if part]
+    counted = [count(part, each, found) for part, _, each in parts if part]
     sound = [(part, share, each) for part, share, each in parts if part]
     if len(sound) < len(parts) or None in counted:
         return None, None
@@ -193,7 +193,7 @@ def _extent(declared: Declared, counted: Sequence[Counted]) -> Extent:
     )
 
 
-def _count(part: DataPart, declared: Declared, found: list[Diagnostic]) -> Counted | None:
+def count(part: DataPart, declared: Declared, found: list[Diagnostic]) -> Counted | None:
     """Rows of a local set by reading it, of a remote one by what the recipe says."""
     if declared.get("stream"):
         return Counted(None, None, None, stream=True)
