@@ -69,6 +69,12 @@ def of_scope(scope: Scope, found: list[Diagnostic]) -> Findings:
     return _every(scope, found, Settings())
 
 
+def of_source(source: Source, folder: Path, settings: Settings) -> Findings:
+    """As `of_file`, for a text that is not on disk: a file of another commit."""
+    scope, found = load_source(source, folder)
+    return _planned(scope, found, settings)
+
+
 def _planned(scope: Scope, text: list[Diagnostic], settings: Settings) -> Findings:
     """`text` is what reading found; each settling starts from it."""
     resolved = resolve_scope(scope, list(text), settings)
