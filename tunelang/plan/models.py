@@ -42,7 +42,13 @@ def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base
             return None
         return _file(path, span, found)
     path = recipe.folder_of(span) / place.get("glob")
-    return _file(path, span, found) if path.suffix == ".gguf" else _folder(path, span, found)
+    if path.suffix == ".gguf":
+        return _file(path, span, found)
+    if path.suffix in folders.PICKLED and path.is_file():
+        risky = folders.pickled(path, place.values["glob"].span)
+        found += [risky] if risky else []
+        path = path.parent
+    return _folder(path, span, found)
 
 
 def _hub(place: Choice) -> Base:

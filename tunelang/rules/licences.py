@@ -80,7 +80,8 @@ def _conflict(release: Licence, terms: Licence, made: Declared) -> str:
 def _way_out(terms: Licence, made: Declared) -> str:
     keep = terms.keep or ((terms.name,) if terms.derivatives else ())
     use = f'release it as `licence = "{keep[0]}"`, or ' if keep else ""
-    return f"{use}use another {made.kind}; the text is at {terms.source} (no legal advice)"
+    other = "other data" if made.kind == "data" else "another model"
+    return f"{use}use {other}; the text is at {terms.source} (no legal advice)"
 
 
 def trained_on_closed_output(resolved: Resolved) -> Iterator[Diagnostic]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tunelang.diagnostic import Diagnostic, error
+from tunelang.diagnostic import Diagnostic, error, replace, warning
 from tunelang.source import Span
 
 INDEX = "model.safetensors.index.json"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
 def problem(folder: Path, span: Span | None) -> Diagnostic | None:
@@ -37,8 +37,19 @@ def _missing(said: str, span: Span | None, label: str, help: str = "") -> Diagno
     return error("TL322", "missing-weights", said, span, label, help=help)
 
 
+def pickled(path: Path, span: Span | None) -> Diagnostic | None:
+    """A pickled file is named, and its folder holds the same weights as safetensors."""
+    if path.suffix not in PICKLED or not any(path.parent.glob("*.safetensors")):
+        return None
+    said = f"`{path.name}` is pickled, and loading it runs code; the safetensors beside it do not"
+    folder = span.text.rpartition("/")[0] + '"' if span and "/" in span.text else '"."'
+    help = "name the folder: its safetensors are what is loaded"
+    fix = replace(span, folder, safe=False) if span else None
+    return warning("TL903", "pickled-weights", said, span, "runs code", help=help, fix=fix)
+
+
 def _without_safetensors(folder: Path, shown: str, span: Span | None) -> Diagnostic:
-    pickled = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    pickled = sorted(path.name for ending in PICKLED for path in folder.glob(f"*{ending}"))
     if not pickled:
         return _missing(f"{shown} holds no weights", span, "no *.safetensors")
     said = f"{shown} holds pickled weights ({pickled[0]}), and loading them runs code"

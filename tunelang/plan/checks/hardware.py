@@ -14,6 +14,8 @@ from tunelang.recipe.model import Declared
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.rules.edits import setting
 
+SPOKEN_WITH_A_VOWEL = "AEFHILMNORSX"  # "an H100", "a T4"
+
 
 def unknown_accelerator(plan: Plan, context: Context) -> Iterator[Diagnostic]:
     """TL713: the catalogue has no GPU of that name."""
@@ -43,7 +45,8 @@ def placed(plan: Plan, context: Context) -> Iterator[tuple[Step, Declared, Machi
 
 
 def _named(machine: Machine) -> str:
-    return f"a {machine.gpu.name}" if machine.gpu else "a CPU"
+    name = machine.gpu.name if machine.gpu else "CPU"
+    return f"{'an' if name[0] in SPOKEN_WITH_A_VOWEL else 'a'} {name}"
 
 
 def _runs(stage: Declared, context: Context) -> tuple[Label, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunelang.diagnostic import error, warning
 from tunelang.plan.ir import Plan
 from tunelang.plan.passes.context import Context
-from tunelang.units import Quantity, show
+from tunelang.units import show
 
 
 def budget(plan: Plan, context: Context) -> Plan:
@@ -32,9 +32,10 @@ def budget(plan: Plan, context: Context) -> Plan:
             warning(
                 "TL708",
                 "over-time",
-                f"the recipe is estimated at {hours:,.1f} h, the budget is {_hours(limit.value)}",
+                f"the recipe is estimated at {hours:,.1f} h, the budget is {show(limit.value)}",
                 limit.span,
                 "less than the estimate",
+                help=_longest(plan),
             )
         )
     return plan
@@ -46,5 +47,7 @@ def _dearest(plan: Plan) -> str:
     return f"`{dearest.name}` is the dearest stage with ${dollars:,.0f}"
 
 
-def _hours(quantity: Quantity) -> str:
-    return f"{quantity.amount / 3600:g} h"
+def _longest(plan: Plan) -> str:
+    longest = max(plan.steps, key=lambda step: step.estimate.seconds if step.estimate else 0)
+    hours = longest.estimate.seconds / 3600 if longest.estimate else 0
+    return f"`{longest.name}` takes longest with {hours:,.1f} h"
