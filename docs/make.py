@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +58,9 @@ KINDS = {"STR": "TEXT", "INT": "NUMBER", "INTEGER": "NUMBER", "FLOAT": "NUMBER"}
 
 def cli() -> str:
     """docs/cli.md: every command with its arguments and options."""
-    there = [name for name in COMMANDS if find_spec(f"tunelang.cli.{name}")]
-    summary = table(("command", "does"), [(f"[{name}](#{name})", COMMANDS[name]) for name in there])
-    sections = [part for name in there for part in _command(name, _loaded(name))]
+    rows = [(f"[{name}](#{name})", does) for name, does in COMMANDS.items()]
+    sections = [part for name in COMMANDS for part in _command(name, _loaded(name))]
+    summary = table(("command", "does"), rows)
     return "\n\n".join([CLI, summary, *sections]) + "\n"
 
 

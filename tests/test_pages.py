@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -41,6 +41,5 @@ def test_the_terminal_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_command_and_rule_is_listed() -> None:
     """Each has its line, and each group of codes its title."""
     commands, rules = make().cli(), make().rules()
-    written = [name for name in COMMANDS if find_spec(f"tunelang.cli.{name}")]
-    assert all(f"\n## {name}\n" in commands for name in written)
+    assert all(f"\n## {name}\n" in commands for name in COMMANDS)
     assert all(f"[{name}]({name}.md)" in rules for name in pages())
