@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,7 +14,7 @@ import pytest
 from rich.cells import cell_len
 
 from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, Severity, error, warning
-from tunelang.output import OUTPUTS, render
+from tunelang.output import OUTPUTS, coloured, render
 from tunelang.source import Source, Span
 
 WIDE = Source("dir name/ré.tune", 'tune 1\nlet a = "漢😀"  # é\nlet\tb = c\n')
@@ -267,6 +268,20 @@ def test_long_lines_are_cut_round_the_caret(at: int) -> None:
     assert cell_len(carets[: carets.index("^")]) == cell_len(before)
     two = Diagnostic(**{**found.__dict__, "others": (Label(Span(label.span.source, 0, 1), "a"),)})
     assert len(render("full", [two])) < 1000
+
+
+def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where the output is piped, and not with NO_COLOR; an empty one means nothing."""
+
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("NO_COLOR", "")
+    assert coloured(Terminal()) and not coloured(StringIO())
+    assert "\x1b[" in render("full", [PLACED], colour=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not coloured(Terminal())
 
 
 def test_several_files_in_every_output(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import typer
 from tunelang.cli.planning import settings
 from tunelang.cli.rewrite import rewrite
 from tunelang.diagnostic import Diagnostic, Severity, has_errors
-from tunelang.output import OUTPUTS, render
+from tunelang.output import OUTPUTS, coloured, render
 
 ROUNDS = 10  # a fix may uncover the next mistake; none of ours takes more than three
 
@@ -56,7 +56,7 @@ def check(
             mend(recipe, each, unsafe=unsafe)
         found |= dict.fromkeys(each())
     shown = [each for each in found if hints or each.severity is not Severity.HINT]
-    sys.stdout.write(render(output, shown, colour=sys.stdout.isatty()))
+    sys.stdout.write(render(output, shown, colour=coloured(sys.stdout)))
     if output == "full":
         sys.stdout.write(f"{summary(list(found), len(recipes))}\n")
     if explain:

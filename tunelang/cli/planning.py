@@ -67,11 +67,12 @@ def _needed(found: Diagnostic) -> Diagnostic:
 
 def show_findings(found: Sequence[Diagnostic], *, hints: bool = False) -> None:
     """Print findings for people on stderr, hints only when asked for."""
+    from tunelang.output import coloured
     from tunelang.output.full import OUTPUT
 
     shown = [each for each in found if hints or each.severity is not Severity.HINT]
     if shown:
-        sys.stderr.write(OUTPUT(shown, colour=sys.stderr.isatty()))
+        sys.stderr.write(OUTPUT(shown, colour=coloured(sys.stderr)))
 
 
 def leave(found: Sequence[Diagnostic]) -> None:
