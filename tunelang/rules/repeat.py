@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 from tunelang.catalog import tasks
 from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, hint, replace, warning
@@ -13,6 +14,7 @@ from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import assignments, setting, without
 from tunelang.rules.releases import inputs, public
 from tunelang.source import Span
+from tunelang.sources import hub_cache
 
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
 ABSOLUTE = re.compile(r"/|~|[A-Za-z]:[\\/]")
@@ -47,7 +49,20 @@ def unpinned_revision(resolved: Resolved) -> Iterator[Diagnostic]:
                 declared.span_of("from"),
                 "not a commit",
                 help='write `revision = "COMMIT"` with the commit you have tested',
+                fix=_pinned(declared, place),
             )
+
+
+def _pinned(declared: Declared, place: Choice) -> Fix | None:
+    """The commit that the branch had when it was downloaded. Revisions are in stage keys."""
+    revision = place.values["revision"]
+    kind: Literal["models", "datasets"] = "models" if declared.kind == "model" else "datasets"
+    commit = hub_cache.commit(kind, place.get("id"), revision.value)
+    if commit is None:
+        return None
+    if revision.span:
+        return replace(revision.span, f'"{commit}"', safe=False)
+    return _argument(declared.span_of("from"), f'revision = "{commit}"', safe=False)
 
 
 def no_seed(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -119,19 +134,18 @@ def unversioned_benchmark(resolved: Resolved) -> Iterator[Diagnostic]:
                 "no version",
                 others=(Label(check.span, "decides here"),),
                 help=f'write `version = "{known or "..."}"`, which the harness prints with results',
-                fix=_versioned(span, known) if known else None,
+                fix=_argument(span, f'version = "{known}"', safe=True) if known else None,
             )
 
 
-def _versioned(span: Span, version: str) -> Fix | None:
-    """The version as the last argument of the call."""
-    inside = span.text[:-1].rstrip()
-    if not span.text.endswith(")"):
+def _argument(call: Span, text: str, *, safe: bool) -> Fix | None:
+    """`text` as the last argument of a call."""
+    inside = call.text[:-1].rstrip()
+    if not call.text.endswith(")"):
         return None
-    at = span.start + len(inside)
+    at = call.start + len(inside)
     comma = "" if inside.endswith((",", "(")) else ","
-    edit = Edit(Span(span.source, at, at), f'{comma} version = "{version}"')
-    return Fix(f'add `version = "{version}"`', (edit,), safe=True)
+    return Fix(f"add `{text}`", (Edit(Span(call.source, at, at), f"{comma} {text}"),), safe)
 
 
 def batch_follows_machine(resolved: Resolved) -> Iterator[Diagnostic]:
