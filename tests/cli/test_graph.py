@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tunelang.plan.build import build
+from tunelang.plan.graph import dot, mermaid
 from tunelang.plan.ir import Plan
 from tunelang.plan.layout import Box, layout
 from tunelang.plan.svg import svg
@@ -50,6 +51,17 @@ def test_names_are_escaped(plan: Plan) -> None:
     root = ET.fromstring(svg(Plan(recipe="<r>", profile=None, steps=[odd])))
     texts = [each.text for each in root.iter(f"{SVG}text")]
     assert texts[:2] == ["a<b", '<b>&"]]>']
+
+
+def test_stages_may_be_called_like_words_of_the_languages(plan: Plan) -> None:
+    """`end` would end a Mermaid graph, `node` would set DOT's defaults."""
+    steps = [
+        plan.steps[0].model_copy(update={"name": "end", "after": []}),
+        plan.steps[1].model_copy(update={"name": "node", "after": ["end"]}),
+    ]
+    named = Plan(recipe="r", profile=None, steps=steps)
+    assert "\n  end_ --> node_\n" in mermaid(named) and '["end<br/>' in mermaid(named)
+    assert "\n  end_ -> node_;\n" in dot(named) and '[label="node\\n' in dot(named)
 
 
 def test_no_plan_is_too_small() -> None:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from tunelang.plan.ir import Plan
 
+# Words that Mermaid's flowcharts or the DOT language would read as their own, in lower case.
+RESERVED = frozenset(
+    "class classdef click default digraph direction edge end flowchart graph href interpolate "
+    "linkstyle node strict style subgraph".split()
+)
+
 
 def mermaid(plan: Plan) -> str:
     """Mermaid text, left to right."""
@@ -26,4 +32,5 @@ def dot(plan: Plan) -> str:
 
 
 def _id(name: str) -> str:
-    return name.replace(".", "_")
+    """The name as both languages take it; the label beside it is the name itself."""
+    return f"{name}_" if name.lower() in RESERVED else name.replace(".", "_")
