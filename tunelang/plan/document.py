@@ -27,7 +27,8 @@ def document(recipe: Recipe, scope: Scope, plan: Plan) -> str:
     parts = [f"# {name}", introduction(recipe.source.text)]
     if recipe.profile:
         parts.append(f"Values are those of the profile `{recipe.profile}`.")
-    parts += ["## Stages", f"```mermaid\n{mermaid(plan)}```", _stages(recipe)]
+    if plan.steps:
+        parts += ["## Stages", f"```mermaid\n{mermaid(plan)}```", _stages(recipe)]
     parts += [_notes(recipe), *_gates(recipe), *_sources(recipe), *_mixes(recipe)]
     parts += [*_params(scope), *_places(recipe), *_published(recipe), *_variants(recipe, scope)]
     return "\n\n".join(part for part in parts if part) + "\n"

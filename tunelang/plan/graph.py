@@ -5,10 +5,8 @@ from __future__ import annotations
 from tunelang.plan.ir import Plan
 
 # Words that Mermaid's flowcharts or the DOT language would read as their own, in lower case.
-RESERVED = frozenset(
-    "class classdef click default digraph direction edge end flowchart graph href interpolate "
-    "linkstyle node strict style subgraph".split()
-)
+WORDS = "class classdef click default digraph direction edge end flowchart graph href interpolate"
+RESERVED = frozenset([*WORDS.split(), "linkstyle", "node", "strict", "style", "subgraph"])
 
 
 def mermaid(plan: Plan) -> str:
