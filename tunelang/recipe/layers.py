@@ -40,28 +40,32 @@ class Written:
 
 @dataclass(frozen=True)
 class Layer:
-    """One body flattened: values by path, the checks of its gate, and paths that did not parse."""
+    """One body flattened: values by path, the checks of its gate, and whether a part is broken."""
 
     values: dict[str, Written] = field(default_factory=dict)
     checks: tuple[tuple[Check, Scope], ...] = ()
-    broken: frozenset[str] = frozenset()
+    broken: bool = False
 
 
 def flatten(items: tuple[Item, ...], origin: str, scope: Scope, found: list[Diagnostic]) -> Layer:
     """A body's values by dotted path; the second of two equal paths is TL106."""
     values: dict[str, Written] = {}
     checks: list[tuple[Check, Scope]] = []
-    broken = {path for path, item in _walk(items, "") if isinstance(item, Broken)}
+    broken = False
     for path, item in _walk(items, ""):
         if isinstance(item, Assignment):
             _add(values, path, Written(item.value, item.path.span, origin, scope), found)
         elif isinstance(item, Check) and path == "gate.":
             checks.append((item, scope))
+        elif isinstance(item, Broken):
+            broken = True
         elif isinstance(item, Check):
+            broken = True
             found.append(_misplaced(item.span, "a comparison stands in a `gate { ... }` block"))
-        elif not isinstance(item, Broken):
+        else:
+            broken = True
             found.append(_misplaced(item.span, "declarations stand at the top of a file"))
-    return Layer(values, tuple(checks), frozenset(broken))
+    return Layer(values, tuple(checks), broken)
 
 
 def _misplaced(span: Span, help: str) -> Diagnostic:
@@ -76,8 +80,6 @@ def _walk(items: tuple[Item, ...], prefix: str) -> Iterator[tuple[str, Item]]:
             yield from _walk(item.items, f"{prefix}{item.name.text}.")
         elif isinstance(item, Assignment):
             yield prefix + item.path.text, item
-        elif isinstance(item, Broken):
-            yield prefix + item.tokens[0].text, item
         else:
             yield prefix, item
 
@@ -109,8 +111,7 @@ def stack(*layers: Layer) -> Layer:
                 del values[inner]
             values[path] = written
         checks = layer.checks or checks
-    broken = frozenset().union(*(layer.broken for layer in layers))
-    return Layer(values, checks, broken)
+    return Layer(values, checks, any(layer.broken for layer in layers))
 
 
 def lift(declaration: Declaration, known: tuple[str, ...], scope: Scope, origin: str) -> Layer:

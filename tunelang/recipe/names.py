@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 
 from tunelang.diagnostic import Diagnostic, Label, error
 from tunelang.source import Span
-from tunelang.syntax.tree import Broken, Declaration, File, Import
+from tunelang.syntax.tree import Assignment, Broken, Declaration, File, Import
 
 UNNAMED = ("defaults", "every", "profile")  # declarations whose name is no value
 
@@ -36,10 +36,11 @@ class Scope:
     def broken(self) -> set[str]:
         """Names whose declaration or import could not be read, which has been said."""
         items = self.file.items
-        words = [item.tokens[1:5] for item in items if isinstance(item, Broken)]
+        words = [item.tokens[:5] for item in items if isinstance(item, Broken)]
         names = {token.text for tokens in words for token in tokens if token.kind == "NAME"}
+        bare = {item.path.text for item in items if isinstance(item, Assignment)}
         aliases = {item.alias.text for item in items if isinstance(item, Import)}
-        return names | (aliases - set(self.imports))
+        return names | bare | (aliases - set(self.imports))
 
     def is_broken(self, path: str) -> bool:
         """Whether a name is unknown only because another mistake hides it."""

@@ -40,15 +40,23 @@ def typed(layer: Layer, owner: Owner, reading: Reading) -> dict[str, Given]:
     """The settled values of a declaration: written ones, then defaults; missing ones are TL501."""
     known = flat(owner.fields)
     values = default_values(owner.fields, owner.defaults)
-    bad = set(layer.broken)
+    bad: set[str] = set()
     for path, written in _folded(layer.values, known, owner, reading.found).items():
         result = _read(path, written, known[path], reading)
         if result is BAD:
             bad.add(path)
         else:
             values[path] = Given(result, written.origin, written.value.span)
-    _missing(known, values, bad, (owner, reading.found))
+    if not layer.broken:  # what is missing may stand in what was not read
+        _missing(known, values, bad | _guessed(layer, reading.found), (owner, reading.found))
     return values
+
+
+def _guessed(layer: Layer, found: list[Diagnostic]) -> set[str]:
+    """Fields that stand there misspelt, which has been said."""
+    spans = {written.span for written in layer.values.values()}
+    fixes = [each.fix for each in found if each.code == "TL102" and each.fix]
+    return {edit.text for fix in fixes for edit in fix.edits if edit.span in spans}
 
 
 def _read(path: str, written: Written, expected: schema.Field, reading: Reading) -> Any:

@@ -43,11 +43,11 @@ def closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numbe
         out.append((len(extended) - 1, extended[-1]))
 
     for index, token in enumerate(tokens):
-        if token.kind == "NEWLINE" and not depth and _header_ends(tokens, index):
+        if not depth and _header_ends(tokens, index):
             depth.append(_opened(tokens[index - 1], found))
             extended.append(depth[-1])
             out.append((len(extended) - 1, extended[-1]))
-        elif token.kind == "NEWLINE" and depth and depth[-1].kind != "LBRACE":
+        if token.kind == "NEWLINE" and depth and depth[-1].kind != "LBRACE":
             if not _starts_item(tokens, index + 1):
                 continue
             while depth and depth[-1].kind != "LBRACE":
@@ -148,16 +148,23 @@ def _declares_at_margin(tokens: Sequence[Token], index: int) -> bool:
 
 
 def _header_ends(tokens: Sequence[Token], index: int) -> bool:
-    """`stage chat: sft`, and below it a field that is indented."""
+    """`stage chat: sft`, and below it a field that is indented, or behind it one and a `}`."""
     start = index
     while start and tokens[start - 1].kind != "NEWLINE":
         start -= 1
     ahead = [token for token in tokens[index : index + 6] if token.kind != "NEWLINE"][:2]
-    return (
-        [token.kind for token in tokens[start:index]] in HEADERS
-        and [token.kind for token in ahead] == ["NAME", "EQ"]
-        and ahead[0].span.source.position(ahead[0].span.start)[1] > 1
-    )
+    fits = [token.kind for token in tokens[start:index]] in HEADERS
+    if not fits or [token.kind for token in ahead] != ["NAME", "EQ"]:
+        return False
+    if tokens[index].kind == "NEWLINE":
+        return ahead[0].span.source.position(ahead[0].span.start)[1] > 1
+    return "RBRACE" in _line(tokens, index)
+
+
+def _line(tokens: Sequence[Token], index: int) -> list[str]:
+    """The kinds from here to the end of the line."""
+    end = next(i for i, t in enumerate(tokens[index:]) if t.kind in ("NEWLINE", "END"))
+    return [token.kind for token in tokens[index : index + end]]
 
 
 def _opened(last: Token, found: list[Diagnostic]) -> Token:

@@ -7,12 +7,14 @@ from tunelang.source import Span
 from tunelang.syntax.lexical import Mistake
 from tunelang.syntax.tree import Token
 
+NAMELESS = ["NAME", "COLON", "NAME", "EXTENDS", "NAME"]
+
 
 def header(mistake: Mistake) -> Diagnostic | None:
     """`stage chat sft {`, `stage chat = sft {`, `data d: hf(...)`, `data: d = hf(...)`."""
     kinds = [token.kind for token in mistake.tokens]
     tokens, at = mistake.tokens, mistake.at
-    if at == 2 and kinds[:3] == ["NAME", "NAME", "NAME"]:
+    if at == 2 and kinds[:3] == ["NAME", "NAME", "NAME"] and kinds[3:4] not in (["EQ"], ["COLON"]):
         called = kinds[3:4] == ["LPAR"]
         mark = "=" if called else ":"
         return _wrong(tokens[1:3], f" {mark} " if called else ": ", mark)
@@ -20,9 +22,27 @@ def header(mistake: Mistake) -> Diagnostic | None:
         return _wrong(tokens[1:4], ": ", ":")
     if at == 4 and kinds[:5] == ["NAME", "NAME", "COLON", "NAME", "LPAR"] and _one_line(tokens):
         return _wrong(tokens[1:4], " = ", "=")
-    if at == 1 and kinds[:3] == ["NAME", "COLON", "NAME"] and kinds[3:4] in (["EQ"], ["LBRACE"]):
+    if at == 1 and kinds[:4] == ["NAME", "COLON", "NAME", "EQ"]:
         return _wrong(tokens[0:3], " ", "")
+    if "LBRACE" in kinds and kinds[: kinds.index("LBRACE")] in (
+        ["NAME", "COLON", "NAME"],
+        NAMELESS,
+    ):
+        return _half(tokens)
     return None
+
+
+def _half(tokens: tuple[Token, ...]) -> Diagnostic:
+    """TL103: `chat: sft {` lacks its kind, `stage: sft {` its name."""
+    span = tokens[0].span
+    return error(
+        "TL103",
+        "unknown-kind",
+        "this declaration has one word where its kind and its name stand",
+        span,
+        "the kind or the name is missing",
+        help="write it like `stage chat: sft {`",
+    )
 
 
 def _one_line(tokens: tuple[Token, ...]) -> bool:

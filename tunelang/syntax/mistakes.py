@@ -108,6 +108,8 @@ def _repeated_noun(mistake: Mistake) -> Diagnostic | None:
         return None
     if mistake.tokens[mistake.at - 2].kind not in ("NUMBER", "MEASURE"):
         return None
+    if mistake.after and mistake.after.kind == "EQ":
+        return None  # the next argument, and a comma is missing
     gap = Span(bad.span.source, before.span.end, bad.span.end)
     fix = Fix(f"delete the second {bad.text}", (Edit(gap, ""),), safe=bad.text == before.text)
     return error(
@@ -173,7 +175,8 @@ def _missing_equals(mistake: Mistake) -> Diagnostic | None:
         "FALSE",
         "LSQB",
     )
-    if not (lone or (value and before and before.kind == "NAME" and "EQ" in mistake.accepts)):
+    named = value and before and before.kind == "NAME" and "EQ" in mistake.accepts
+    if not (lone or named or _argument(mistake)):
         return None
     name, follows = (first, mistake.tokens[1]) if lone else (before, bad)
     assert name and follows
@@ -188,6 +191,14 @@ def _missing_equals(mistake: Mistake) -> Diagnostic | None:
         help=f"write `{name.text} = {follows.text}`",
         fix=fix,
     )
+
+
+def _argument(mistake: Mistake) -> bool:
+    """`format chat` among arguments that have names: a second word behind the first."""
+    kinds = [token.kind for token in mistake.tokens[: mistake.at + 1]]
+    inside = kinds.count("LPAR") > kinds.count("RPAR") and "LSQB" not in kinds
+    ends = mistake.after is None or mistake.after.kind in ("COMMA", "RPAR")
+    return inside and ends and kinds[-3:] in (["COMMA", "NAME", "NAME"], ["LPAR", "NAME", "NAME"])
 
 
 def _unexpected(mistake: Mistake) -> Diagnostic:
