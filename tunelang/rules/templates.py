@@ -1,16 +1,13 @@
-"""Rules on chat templates (TL401-TL403, TL414, TL415): who speaks which, what is marked."""
+"""Rules on chat templates (TL401-TL403, TL414): who speaks which, and who marks replies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Fix, Label, error, replace, warning
-from tunelang.recipe.model import Declared, Recipe
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.recipe.resolve import Resolved
-from tunelang.rules.data import parts_of
 from tunelang.rules.edits import dropped, setting
-from tunelang.rules.models import stages
 from tunelang.rules.speech import Voice, conversing, layout, template_file
 from tunelang.sources.tokenizers import BUILT_IN
 
@@ -129,36 +126,9 @@ def _nearest_built_in(voice: Voice) -> str:
     return voice.layout if voice.layout in BUILT_IN and voice.layout else "chatml"
 
 
-def loss_on_last_only(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL415: conversations, and every reply but the last is left out."""
-    for recipe, stage in stages(resolved):
-        if stage.get("loss_on") != "last" or not _has_conversations(recipe, stage):
-            continue
-        span = stage.span_of("loss_on")
-        yield warning(
-            "TL415",
-            "loss-on-last-only",
-            f"`{stage.name}` trains the last reply of each conversation only",
-            span,
-            "other replies get no loss",
-            help="write `loss_on = assistant` to learn from every reply; rows with one reply are "
-            "the same either way",
-            fix=replace(span, "assistant", safe=False),
-        )
-
-
-def _has_conversations(recipe: Recipe, stage: Declared) -> bool:
-    """Instructions have one reply a row, so the last is the only one."""
-    assert stage.method is not None
-    ref = stage.get(stage.method.data_field)
-    forms = [part.get("format") for part in parts_of(recipe, ref.name)] if ref else []
-    return any(form is None or form.name != "instruct" for form in forms)
-
-
 RULES = (
     no_chat_template,
     other_template,
     template_changes,
     no_reply_marks,
-    loss_on_last_only,
 )
