@@ -16,8 +16,11 @@ from tunelang.recipe.resolve import Resolved, resolve_scope
 from tunelang.rules import check
 from tunelang.rules.allow import allowed
 from tunelang.source import Source
+from tunelang.syntax.again import Parser
 from tunelang.syntax.tree import File, Token
 
+PARSER = Parser()  # of every open recipe
+SLOW = ("not_formatted",)  # formats the whole text: asked when typing pauses
 LATE = "TS06"  # an unused `allow`: known only when the plan's rules have run
 
 
@@ -60,9 +63,9 @@ def _is(one: Source, other: Source) -> bool:
 
 def read(source: Source, folder: Path, before: Document | None = None) -> Document:
     """The document after its text changed: names, types and rules, but no plan yet."""
-    scope, text_found = load_source(source, folder)
+    scope, text_found = load_source(source, folder, PARSER.parse)
     resolved = resolve_scope(scope, list(text_found), Settings())
-    found = [each for each in allowed(resolved, check(resolved)) if each.code != LATE]
+    found = [each for each in allowed(resolved, check(resolved, SLOW)) if each.code != LATE]
     return Document(source, scope, text_found, found, resolved, before.plan if before else None)
 
 

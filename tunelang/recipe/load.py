@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tunelang.syntax.digest import digest
 from tunelang.syntax.parse import parse
 from tunelang.syntax.tree import File, Import
 
+Reader = Callable[[Source], tuple[File, list[Diagnostic]]]
 LARGEST = 4 * 2**20  # bytes; a recipe of 200 lines has about 6,000
 
 
@@ -96,21 +97,26 @@ def _locked(path: Path) -> Mapping[str, str]:
     return found.imports if found else {}
 
 
-def load_source(source: Source, folder: Path) -> tuple[Scope, list[Diagnostic]]:
+def load_source(
+    source: Source, folder: Path, read: Reader = parse
+) -> tuple[Scope, list[Diagnostic]]:
     """As `load`, for text that is already here (an editor's buffer, a test)."""
     path = folder / Path(source.name).name
-    return _scope(source, Loading(path, source.name, locked=_locked(path)))
+    loading = Loading(path, source.name, locked=_locked(path))
+    return _linked(*read(source), loading)
 
 
 def _load(loading: Loading) -> tuple[Scope | None, list[Diagnostic]]:
     source, found = read_source(loading.path, loading.shown)
     if source is None:
         return None, found
-    return _scope(source, loading)
+    return _linked(*parse(source), loading)
 
 
-def _scope(source: Source, loading: Loading) -> tuple[Scope, list[Diagnostic]]:
-    file, found = parse(source)
+def _linked(
+    file: File, found: list[Diagnostic], loading: Loading
+) -> tuple[Scope, list[Diagnostic]]:
+    """The scope of a file with everything it imports."""
     imports: dict[str, tuple[Import, Scope]] = {}
     for item in file.items:
         if isinstance(item, Import):

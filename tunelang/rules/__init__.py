@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tunelang import registry
 from tunelang.diagnostic import Diagnostic, Severity, has_errors
 from tunelang.recipe.resolve import Resolved
 from tunelang.source import Span
 
 
-def check(resolved: Resolved) -> list[Diagnostic]:
-    """What every rule says of a recipe, after what resolution has said."""
+def check(resolved: Resolved, skip: Collection[str] = ()) -> list[Diagnostic]:
+    """What every rule says of a recipe, after what resolution has said.
+
+    `skip` names functions that are not asked.
+    """
     found = list(resolved.found)
     if resolved.recipe is None:
         return found
     broken = has_errors(found)
     unread = _unread(resolved)
     for rules in registry.parts("rules", "RULES"):
-        for rule in rules:
+        for rule in (each for each in rules if each.__name__ not in skip):
             # After errors a warning is as likely their echo as a finding of its own.
             found += [
                 each

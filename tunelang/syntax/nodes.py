@@ -33,10 +33,11 @@ def leaf(token: Token, index: int) -> lark.Token:
 
 
 class Nodes:
-    """Builds nodes over one list of tokens."""
+    """Builds nodes over one list of tokens; leaves count from the token number `base`."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: Sequence[Token], base: int = 0) -> None:
         self.tokens = tokens
+        self.base = base
 
     def items(self, trees: Sequence[Any]) -> tuple[Item, ...]:
         return tuple(self.item(each) for each in trees if getattr(each, "data", "") in ITEMS)
@@ -53,7 +54,7 @@ class Nodes:
 
     def token(self, found: Any) -> Token:
         index: int = found.start_pos
-        return self.tokens[index]
+        return self.tokens[self.base + index]
 
     def _span(self, tree: Any) -> Span:
         first, last = tree, tree
@@ -100,7 +101,7 @@ class Nodes:
     def _first(self, tree: Any) -> int:
         while not isinstance(tree, lark.Token):
             tree = tree.children[0]
-        return int(tree.start_pos or 0)
+        return self.base + int(tree.start_pos or 0)
 
     def _doc(self, index: int) -> str:
         """The `##` lines right above the token at `index`."""

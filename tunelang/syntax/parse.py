@@ -21,15 +21,20 @@ MOST = 100  # diagnostics of one file
 def parse(source: Source) -> tuple[File, list[Diagnostic]]:
     """The lossless tree of a text and what is wrong with its syntax. Raises nothing on any text."""
     tokens = lex(source)
-    impossible = _impossible(tokens)
-    if impossible:
-        return _unread(source), [impossible]
+    hopeless = impossible(tokens)
+    if hopeless:
+        return _unread(source), [hopeless]
     file = _whole(source, tokens)
     found: list[Diagnostic] = []
     if file is None:
         from tunelang.syntax.recover import recover
 
         file, found = recover(source, tokens)
+    return finished(file, found)
+
+
+def finished(file: File, found: list[Diagnostic]) -> tuple[File, list[Diagnostic]]:
+    """The file with what is wrong with its syntax, its edition included, in order."""
     return file, _capped(_edition(file) + found)
 
 
@@ -39,7 +44,7 @@ def _unread(source: Source) -> File:
     return File(source, None, (), (Token("END", "", Span(source, end, end), source.text),))
 
 
-def _impossible(tokens: tuple[Token, ...]) -> Diagnostic | None:
+def impossible(tokens: tuple[Token, ...]) -> Diagnostic | None:
     """Texts that are no recipe at all get one diagnostic."""
     if not complete(tokens):
         return _endless(tokens)
