@@ -28,9 +28,9 @@ def check(
     param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of a param.")] = None,
     output: Annotated[str, typer.Option(help=f"One of {', '.join(OUTPUTS)}.")] = "full",
     deny: Annotated[str | None, typer.Option(help="`warning`: warnings fail as errors do.")] = None,
-    hints: Annotated[bool, typer.Option(help="Show hints as well.")] = False,
+    hints: Annotated[bool, typer.Option(help="Show, and with --fix mend, hints too.")] = False,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Apply safe fixes: no stage key changes.")
+        bool, typer.Option("--fix", help="Apply safe fixes of what is shown: no key changes.")
     ] = False,
     locked: Annotated[
         bool, typer.Option("--locked", help="Hold the recipe to its lock: what moved is an error.")
@@ -53,9 +53,9 @@ def check(
         each = partial(_findings, recipe, profile or (), set or (), param or ())
         each = partial(_held, recipe, each) if locked else each
         if fix:
-            mend(recipe, each, unsafe=unsafe)
+            mend(recipe, partial(_shown, each, hints=hints), unsafe=unsafe)
         found |= dict.fromkeys(each())
-    shown = [each for each in found if hints or each.severity is not Severity.HINT]
+    shown = _shown(lambda: list(found), hints=hints)
     sys.stdout.write(render(output, shown, colour=coloured(sys.stdout)))
     if output == "full":
         sys.stdout.write(f"{summary(list(found), len(recipes))}\n")
@@ -65,6 +65,11 @@ def check(
         deny == "warning" and any(each.severity is Severity.WARNING for each in found)
     ):
         raise typer.Exit(1)
+
+
+def _shown(findings: Callable[[], list[Diagnostic]], *, hints: bool) -> list[Diagnostic]:
+    """Hints are shown, and mended, where they are asked for."""
+    return [each for each in findings() if hints or each.severity is not Severity.HINT]
 
 
 def _explain(found: Sequence[Diagnostic]) -> None:
