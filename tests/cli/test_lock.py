@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -145,6 +147,8 @@ def test_what_moved_is_named(recipe: Path) -> None:
     recipe.write_text(TEXT.replace("2 steps", "3 steps"))
     (folder / "hub" / "models--acme--base" / "refs" / "main").unlink()  # not known any more
     assert said(drift(recipe)) == "`r.tune` has changed since it was locked"
+    recipe.write_text(TEXT.replace("abcdef1", "abcdef2"))
+    assert said(drift(recipe)) == "`base` is at `abcdef2`, and was locked at `abcdef1`"
     recipe.write_text(TEXT.replace("acme/small", "acme/tiny"))
     assert said(drift(recipe)).splitlines() == [
         "`base` is a model (`hf acme/tiny@abcdef1`) that `r.lock` does not name",
@@ -208,3 +212,24 @@ def test_layout_and_comments_are_not_locked(
         joined = "\n".join(changed) + "\n"
         path.write_text(format(Source("r.tune", joined)) if formatted else joined)
     assert text_of(pins_of(recipe).lock()) == before
+
+
+def test_the_page_tells_what_the_commands_print(tmp_path: Path) -> None:
+    """The session on docs/language.md, run line by line."""
+    page = (Path(__file__).parents[2] / "docs" / "language.md").read_text()
+    section = page.partition("\n## Locks")[2].partition("\n## Layers")[0]
+    blocks = re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL)
+    texts = [text for language, text in blocks if language == "tune"]
+    (tmp_path / "chat.tune").write_text(texts[0])
+    (session,) = [text for language, text in blocks if language == "console"]
+    program = f"{shlex.quote(sys.executable)} -m tunelang"
+    for part in session.split("$ ")[1:]:
+        command, _, printed = part.partition("\n")
+        done = subprocess.run(
+            command.replace("tunelang", program, 1),
+            shell=True,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.stdout + done.stderr == printed.rstrip("\n") + "\n" * bool(printed.strip())

@@ -66,20 +66,38 @@ def _top(scope: Scope) -> Span:
 
 def _entries(pins: Pins, lock: locks.Lock, path: Path) -> Iterator[Diagnostic]:
     """Imports, models, data and templates; what one side does not know is not compared."""
+    gone = {
+        (section, key)
+        for section in ("imports", "models", "data")
+        for key in getattr(lock, section)
+        if (section, key) not in pins.every
+    }
     for (section, key), pin in pins.every.items():
         old = getattr(lock, section).get(key)
         if old is None and section != "templates":
-            said = f"`{pin.name}` is {_what(pin)} that `{locks.path_of(path).name}` does not name"
-            yield _stale(said, pin.span, "not locked", path)
+            twin = next((each for each in sorted(gone) if _same_place(each, pin)), None)
+            gone.discard(twin or ("", ""))
+            yield _stale(_unlocked(pin, twin, path), pin.span, "not locked", path)
         elif old is not None and old != pin.value and _full(old) and _full(pin.value):
             was = f"locked as {old[:SHOWN]}, now {pin.value[:SHOWN]}; "
             yield _stale(_moved(pin), pin.span, "not what was locked", path, was)
     assert pins.scope is not None
-    for section in ("imports", "models", "data"):
-        for key in getattr(lock, section):
-            if (section, key) not in pins.every:
-                said = f"the lock names `{key}`, and this recipe no longer does"
-                yield _stale(said, _top(pins.scope), "names it no more", path)
+    for _, key in sorted(gone):
+        said = f"the lock names `{key}`, and this recipe no longer does"
+        yield _stale(said, _top(pins.scope), "names it no more", path)
+
+
+def _same_place(locked: tuple[str, str], pin: Pin) -> bool:
+    """Whether a locked entry is another revision of what a pin names."""
+    section, key = locked
+    return section == pin.section and "@" in key and key.split("@")[0] == pin.key.split("@")[0]
+
+
+def _unlocked(pin: Pin, twin: tuple[str, str] | None, path: Path) -> str:
+    if twin is not None:
+        old, new = (key.partition("@")[2][:SHOWN] for key in (twin[1], pin.key))
+        return f"`{pin.name}` is at `{new}`, and was locked at `{old}`"
+    return f"`{pin.name}` is {_what(pin)} that `{locks.path_of(path).name}` does not name"
 
 
 def _full(value: str) -> bool:
