@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +18,16 @@ from tunelang.recipe.values import default_values
 from tunelang.rules.edits import assignments, without
 from tunelang.source import Source, Span
 from tunelang.syntax.parse import parse
-from tunelang.syntax.tree import Assignment, Broken, Declaration, File, Import, Scalar
+from tunelang.syntax.tree import (
+    Assignment,
+    Block,
+    Broken,
+    Declaration,
+    File,
+    Import,
+    Item,
+    Scalar,
+)
 
 # A seed that is written is a statement (TL803), even where it is the default.
 STATEMENTS = ("seed",)
@@ -38,16 +47,27 @@ def redundant_default(resolved: Resolved) -> Iterator[Diagnostic]:
             continue
         known = _defaults(declared)
         below = defaults(declared.kind, scope).values
-        written = {each.value.span: each for each in assignments(declaration.items or ())}
+        written = dict(_written(declaration.items or ()))
         for path, given in declared.values.items():
-            each = written.get(given.span) if given.span else None
+            item = written.get(given.span) if given.span else None
             bare = path in known and path not in below and path not in STATEMENTS
-            if each and bare and _plain(given.value) == known[path]:
-                yield _redundant(declared, path, each)
+            if item and bare and _plain(given.value) == known[path]:
+                yield _redundant(declared, path, item)
 
 
-def _redundant(declared: Declared, path: str, written: Assignment) -> Diagnostic:
-    text = " ".join(written.value.span.text.split())
+def _written(items: Sequence[Item]) -> Iterator[tuple[Span, Item]]:
+    """The place of every value, and what to delete for it: a block that holds it alone goes too."""
+    for item in items:
+        if isinstance(item, Assignment):
+            yield item.value.span, item
+        elif isinstance(item, Block):
+            alone = len(item.items) == 1
+            yield from ((span, item if alone else inner) for span, inner in _written(item.items))
+
+
+def _redundant(declared: Declared, path: str, written: Item) -> Diagnostic:
+    given = declared.values[path].span
+    text = " ".join(given.text.split()) if given else ""
     return hint(
         "TS03",
         "redundant-default",
