@@ -42,7 +42,7 @@ def test_the_whole_vocabulary_tells_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_named_templates_and_files(tmp_path: Path) -> None:
-    """Of several templates the default counts; a file of its own comes first."""
+    """Several templates of one model write one layout; a file of its own comes first."""
     several = [{"name": "tools", "template": "x"}, {"name": "default", "template": "[INST]"}]
     assert of_folder(folder(tmp_path, {"chat_template": several})).layout == "mistral"
     (tmp_path / "chat_template.jinja").write_text("<start_of_turn>")

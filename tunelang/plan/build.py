@@ -19,6 +19,7 @@ from tunelang.plan.schedule import Extent, batch_of, schedule_of
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 from tunelang.recipe.typed import flat
+from tunelang.rules.speech import template_text
 from tunelang.units import Quantity
 
 # Fields with a slot of their own in Step; all others go into Step.fields.
@@ -187,7 +188,8 @@ def _fields(stage: Declared, recipe: Recipe) -> dict[str, Any]:
         head, _, last = path.rpartition(".")
         target = nested.setdefault(head, {}) if head else nested
         target[last] = _role(stage, path) if path == "value.from" else _plain(stage.get(path))
-    return nested
+    text = template_text(recipe, stage)  # a file may change, and may lie elsewhere for a worker
+    return {**nested, "template": text} if text else nested
 
 
 def _role(stage: Declared, path: str) -> str:

@@ -8,7 +8,7 @@ from tunelang.diagnostic import Diagnostic, Fix, Label, error, replace, warning
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import dropped, setting
-from tunelang.rules.speech import Voice, conversing, layout, template_file
+from tunelang.rules.speech import Voice, conversing, layout, template_file, template_text
 from tunelang.sources.tokenizers import BUILT_IN
 
 
@@ -16,7 +16,7 @@ def no_chat_template(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL401: conversations, and no template to write them with."""
     for voice in conversing(resolved):
         path = template_file(voice.recipe, voice.stage)
-        if path is not None and not path.is_file():
+        if path is not None and not template_text(voice.recipe, voice.stage):
             yield _no_such_template(voice)
         elif not voice.written and not voice.before and voice.tokenizer.layout == "":
             yield _no_template(voice)
@@ -28,7 +28,7 @@ def _no_such_template(voice: Voice) -> Diagnostic:
     return error(
         "TL401",
         "no-chat-template",
-        f"`{voice.stage.name}` names the template `{voice.written}`, and there is none",
+        f"`{voice.stage.name}` names the template `{voice.written}`, and none can be read there",
         span,
         "no such template or file",
         help=did_you_mean(guess) or f"built in are {', '.join(BUILT_IN)}; others are .jinja files",

@@ -13,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tunelang.sources import chat_template
+
 # Layouts of turns by a mark that only they write, as model cards and `transformers` show them.
 LAYOUTS = {
     "<|im_start|>": "chatml",
@@ -73,7 +75,7 @@ def of_folder(folder: Path) -> Tokenizer:
     config = _json(folder / "tokenizer_config.json")
     if not config:
         return Tokenizer()
-    template = _template(folder, config)
+    template = chat_template.of_folder(folder) or ""
     return Tokenizer(
         layout=layout_of(template) if template else "",
         template=template,
@@ -98,18 +100,6 @@ def _vocabulary(path: Path, changed: int) -> frozenset[str]:
     known = model.get("vocab") if isinstance(model, dict) else None
     added = [text for each in whole.get("added_tokens") or [] if (text := _content(each))]
     return frozenset([*known, *added]) if isinstance(known, dict) else frozenset()
-
-
-def _template(folder: Path, config: dict[str, Any]) -> str:
-    """A file of its own, else a key of the configuration: one text, or several by name."""
-    try:
-        return (folder / "chat_template.jinja").read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        found = config.get("chat_template")
-    if isinstance(found, list):
-        named = {each.get("name"): each.get("template") for each in found if isinstance(each, dict)}
-        found = named.get("default")
-    return found if isinstance(found, str) else ""
 
 
 def _named(config: dict[str, Any]) -> Iterator[str]:

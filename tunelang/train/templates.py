@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
@@ -50,10 +49,13 @@ class Tokens:
 
 
 def choose(tokenizer: Any, wanted: str | None, job: Job) -> str:
-    """Give the tokenizer the wanted chat template, or check that it has its own; return it."""
+    """Give the tokenizer the wanted chat template, or check that it has its own; return it.
+
+    What is wanted is a name that is built in, or the text of a template.
+    """
     if wanted is None:
         return own(tokenizer, job)
-    text, end = BUILT_IN[wanted] if wanted in BUILT_IN else (read(wanted), None)
+    text, end = BUILT_IN.get(wanted, (wanted, None))
     if end is not None and tokenizer.convert_tokens_to_ids(end) in (None, tokenizer.unk_token_id):
         if tokenizer.eos_token is None:
             fail("TL410", "token-not-in-vocabulary", f"the model has no token {end}")
@@ -70,14 +72,6 @@ def own(tokenizer: Any, job: Job) -> str:
         return choose(tokenizer, "chatml", job)
     text: str = tokenizer.chat_template
     return text
-
-
-def read(path: str) -> str:
-    """The text of a template file."""
-    try:
-        return Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as unreadable:
-        fail("TL401", "no-chat-template", f"the template `{path}` cannot be read: {unreadable}")
 
 
 def render(tokenizer: Any, messages: Sequence[Message], *, reply_next: bool) -> str:
