@@ -20,7 +20,8 @@ from tunelang.syntax.again import Parser
 from tunelang.syntax.tree import File, Token
 
 PARSER = Parser()  # of every open recipe
-SLOW = ("not_formatted",)  # formats the whole text: asked when typing pauses
+# Hints that read the whole text: asked when typing pauses.
+SLOW = ("not_formatted", "redundant_default", "repeated_literal", "commented_out_item")
 LATE = "TS06"  # an unused `allow`: known only when the plan's rules have run
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -159,6 +160,6 @@ class Recipe:
     def of_kind(self, *kinds: str) -> dict[str, Declared]:
         return {name: found for name, found in self.declared.items() if found.kind in kinds}
 
-    @property
+    @cached_property
     def stages(self) -> dict[str, Declared]:
         return self.of_kind("stage")
