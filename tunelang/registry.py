@@ -7,12 +7,16 @@ named after the group's singular: `METHOD`, `WEIGHTS`, `SOURCE`, `RULES`, `PASS`
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
+
+ENTRY_POINTS = "*-info/entry_points.txt"  # of wheels (dist-info) and older packages (egg-info)
 
 
 @cache
@@ -21,14 +25,25 @@ def modules(group: str) -> tuple[ModuleType, ...]:
     package = import_module(f"tunelang.{group}")
     names = sorted(found.name for found in iter_modules(package.__path__))
     own = [import_module(f"tunelang.{group}.{name}") for name in names]
-    added = [point.load() for point in _plugins().select(group=f"tunelang.{group}")]
-    return (*own, *added)
+    return (*own, *_plugins(group))
+
+
+def _plugins(group: str) -> Iterator[ModuleType]:
+    """What installed packages add; `importlib.metadata` takes 12 ms, and nobody may need it."""
+    if _somebody_adds():
+        from importlib.metadata import entry_points
+
+        yield from (point.load() for point in entry_points(group=f"tunelang.{group}"))
 
 
 @cache
-def _plugins() -> Any:
-    """Looked for once: every installed package has a file to read."""
-    return entry_points()
+def _somebody_adds() -> bool:
+    """Whether a package that is installed names one of our groups."""
+    folders = [Path(entry or ".") for entry in sys.path]
+    texts = (
+        path.read_text("utf-8", "replace") for each in folders for path in each.glob(ENTRY_POINTS)
+    )
+    return any("[tunelang." in text for text in texts)
 
 
 def parts(group: str, attribute: str) -> tuple[Any, ...]:
