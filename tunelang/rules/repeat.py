@@ -107,6 +107,14 @@ def local_path(resolved: Resolved) -> Iterator[Diagnostic]:
                 )
 
 
+def _path(field: str, given: Given) -> Given | None:
+    """The path that a value holds: a chat template's, or that of files or of a folder."""
+    place = given.value
+    if isinstance(place, Choice):
+        return place.values.get(PATHS.get(place.name, ""))
+    return given if field == "template" and isinstance(place, str) else None
+
+
 def _relative(recipe: Recipe, path: Given) -> str:
     """From the recipe's folder where the path lies below it, else its last part alone."""
     assert path.span

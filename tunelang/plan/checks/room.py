@@ -18,15 +18,22 @@ from tunelang.rules.edits import setting
 
 GB = 10**9
 KEPT = 3  # two checkpoints stay, and the next is written before the older one goes (checkpoint.py)
-MOMENTS = 2  # AdamW's, of the width of the weights that train
+WEIGHT = 4  # bytes of what trains and of what is saved: fp32 masters (train/trainable.py)
+MOMENTS = {"adamw": 8}  # bytes of AdamW's two; the 8-bit ones have 2
 STEP = 10  # GB to which what a disk needs is rounded up
 
 
 def _product(step: Step) -> float:
-    """Bytes of the weights that a step trains; adapters are saved in fp32."""
-    assert step.estimate and step.weights
-    narrow = step.weights.kind == "full" and step.precision != "fp32"
-    return step.estimate.trainable * (2.0 if narrow else 4.0)
+    """Bytes of the weights that a step trains and saves."""
+    assert step.estimate
+    return float(WEIGHT * step.estimate.trainable)
+
+
+def _checkpoints(step: Step) -> float:
+    """Bytes of all its checkpoints at the worst moment: weights and moments."""
+    assert step.estimate
+    moments = MOMENTS.get(str(step.fields.get("optimizer")), 2)
+    return float(KEPT * (WEIGHT + moments) * step.estimate.trainable)
 
 
 def disk_too_small(plan: Plan, context: Context) -> Iterator[Diagnostic]:
@@ -38,8 +45,8 @@ def disk_too_small(plan: Plan, context: Context) -> Iterator[Diagnostic]:
             on[hardware.name].append(step)
     for name, steps in on.items():
         hardware = context.recipe.declared[name]
-        largest = max(steps, key=_product)
-        checkpoints = KEPT * (1 + MOMENTS) * _product(largest)
+        largest = max(steps, key=_checkpoints)
+        checkpoints = _checkpoints(largest)
         needs = sum(map(_product, steps)) + checkpoints
         if needs > hardware.get("disk").amount:
             yield _too_small(hardware, context.recipe.declared[largest.name], (needs, checkpoints))
