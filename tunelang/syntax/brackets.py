@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tunelang.diagnostic import Diagnostic, Edit, Fix, error
 from tunelang.source import Span
+from tunelang.syntax.lexical import again
 from tunelang.syntax.parse import OPEN
 from tunelang.syntax.tree import Token
 
@@ -52,6 +53,9 @@ def closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numbe
                 continue
             while depth and depth[-1].kind != "LBRACE":
                 close(token)
+        elif token.kind in ("LPAR", "LBRACE") and tokens[index - 1].kind == token.kind:
+            found.append(again(token))
+            continue
         elif token.kind in OPEN:
             depth.append(token)
         elif token.kind in OPEN.values():

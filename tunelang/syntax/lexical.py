@@ -10,6 +10,7 @@ from tunelang.source import Span
 from tunelang.syntax.tree import Token
 
 QUOTES = ("“”„«»", "‘’‚", "'")  # families: a text opens and closes with marks of one
+_BRACKETS = ("LPAR", "RPAR", "LBRACE", "RBRACE", "RSQB")
 NUMBERS = {"NUMBER", "MEASURE", "BAD_NUMBER"}
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
@@ -185,4 +186,27 @@ def _quote(bad: Token, family: str, mistake: Mistake) -> Diagnostic:
         'write `"`',
         help='text stands in `"`',
         fix=Fix(f'{bad.text} → "', edits, safe=True),
+    )
+
+
+def twice(mistake: Mistake) -> Diagnostic | None:
+    """`chat chat`, `= =`: the same token again where nothing can repeat."""
+    bad, before, tokens = mistake.bad, mistake.before, mistake.tokens
+    second = bad if bad and before and bad.text == before.text else None
+    if mistake.at == 2 and tokens[0].text == tokens[1].text:
+        second = tokens[1]
+    if second is None or second.kind in _BRACKETS or "LSQB" in (each.kind for each in tokens):
+        return None
+    return again(second)
+
+
+def again(second: Token) -> Diagnostic:
+    """TL008 for a token that repeats the one before it."""
+    return error(
+        "TL008",
+        "stray-character",
+        f"`{second.text}` stands twice",
+        second.span,
+        "again here",
+        fix=Fix(f"delete the second {second.text}", (Edit(second.span, ""),), safe=True),
     )

@@ -8,7 +8,7 @@ from tunelang.diagnostic import Diagnostic, Edit, Fix, error
 from tunelang.source import Span
 from tunelang.syntax.headers import header
 from tunelang.syntax.lexer import JUNK
-from tunelang.syntax.lexical import Mistake, number, stray, string
+from tunelang.syntax.lexical import Mistake, number, stray, string, twice
 from tunelang.syntax.tree import Token
 
 RESERVED = ("TUNE", "IMPORT", "AS", "EXTENDS", "TRUE", "FALSE")
@@ -228,9 +228,10 @@ _ATTEMPTS: tuple[Callable[[Mistake], Diagnostic | None], ...] = (
     stray,
     _missing_value,
     _reserved,
+    _repeated_noun,
+    twice,
     header,
     _colon,
-    _repeated_noun,
     _missing_equals,
     _missing_comma,
 )
