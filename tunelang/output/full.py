@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.cells import cell_len
-
 from tunelang.diagnostic import Diagnostic, Label, Severity
 from tunelang.source import Span
 
@@ -96,4 +94,9 @@ def _expand(line: str) -> str:
 
 def _width(text: str) -> int:
     """Columns a terminal gives the text as it is printed: two to 漢 and 😀, none to accents."""
-    return cell_len(_expand(text))
+    shown = _expand(text)
+    if shown.isascii():
+        return len(shown)
+    from rich.cells import cell_len  # rich takes 4 ms, and few lines need it
+
+    return cell_len(shown)
