@@ -238,3 +238,26 @@ def test_no_feature_raises_on_any_text(data: st.DataObject, path: Path) -> None:
         assert "\n" not in colour.span.text
     line, column = document.source.utf16(offset)
     assert document.source.from_utf16(line, column) == offset or text[offset - 1] in "\r\n"
+
+
+def test_imported_files_are_part_of_the_recipe(tmp_path: Path) -> None:
+    """Their names complete and lead into them; their mistakes stand at the import."""
+    library = tmp_path / "lib.tune"
+    library.write_text('tune 1\ndata rows = hf("owner/rows", format = instruct)\nlet a = no\n')
+    text = (
+        'tune 1\nimport "./lib.tune" as lib\nmodel base = hf("owner/base")\n'
+        "stage x: sft { model = base, data = lib.rows, seed = lib.a }\n"
+    )
+    document = read(Source(str(tmp_path / "r.tune"), text), tmp_path)
+    there = definition(document, text.index("rows"))
+    assert there and there.source.name == str(library) and there.text == "rows"
+    assert rename(document, text.index("rows"), "other") == (
+        "only names that this file declares can be renamed"
+    )
+    alias = rename(document, text.index("lib.rows"), "law")
+    assert isinstance(alias, list) and len(alias) == 3
+    found = complete(document, text.index("lib.rows") + len("lib."))
+    assert found and [each.label for each in found.candidates] == ["rows", "a"]
+    (mistake,) = [each for each in shown(document) if each.name == "truthy-word"]
+    assert mistake.at and mistake.at.span.text == '"./lib.tune"'
+    assert mistake.others[0].span.source.name == str(library)

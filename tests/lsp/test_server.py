@@ -17,7 +17,7 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 
 RECIPE = """tune 1
-## 😀 Sixteen pairs.
+## Sixteen pairs.
 model base = scratch(llama, tokenizer = ["pairs.jsonl"])
 data pairs = files("pairs.jsonl", format = instruct, hold_out = 25%)
 
@@ -105,8 +105,12 @@ def drive(folder: Path, story: Callable[[Editor], Awaitable[None]]) -> None:
         editor = Editor(folder)
         environment = {**os.environ, "TUNELANG_HOME": str(folder / "home")}
         await editor.start_io(sys.executable, "-m", "tunelang", "lsp", env=environment)
-        root = types.InitializeParams(types.ClientCapabilities(), process_id=os.getpid())
-        await asyncio.wait_for(editor.initialize_async(root), PATIENCE)
+        utf8 = [types.PositionEncodingKind.Utf8, types.PositionEncodingKind.Utf16]
+        general = types.GeneralClientCapabilities(position_encodings=utf8)
+        known = types.ClientCapabilities(general=general)
+        root = types.InitializeParams(known, process_id=os.getpid())
+        answer = await asyncio.wait_for(editor.initialize_async(root), PATIENCE)
+        assert answer.capabilities.position_encoding == types.PositionEncodingKind.Utf16
         editor.initialized(types.InitializedParams())
         await story(editor)
         await asyncio.wait_for(editor.shutdown_async(None), PATIENCE)
@@ -117,6 +121,21 @@ def drive(folder: Path, story: Callable[[Editor], Awaitable[None]]) -> None:
         await editor.stop()
 
     asyncio.run(run())
+
+
+def test_places_count_utf16_units(tmp_path: Path) -> None:
+    """A character outside the basic plane is two units wide, whatever the editor prefers."""
+
+    async def story(editor: Editor) -> None:
+        text = RECIPE.replace("hold_out", 'written_by = "😀", hold_uot')
+        (found,) = [e for e in await editor.write(text) if e.code == "unknown-field"]
+        assert found.range.start == place(text, "hold_uot")
+        shown = await editor.text_document_hover_async(
+            types.HoverParams(editor.text, place(text, "written_by"))
+        )
+        assert shown and shown.range and shown.range.start == place(text, "written_by")
+
+    drive(tmp_path, story)
 
 
 def test_a_recipe_is_broken_and_mended(tmp_path: Path) -> None:
@@ -168,6 +187,33 @@ def test_a_place_is_completed_and_explained(tmp_path: Path) -> None:
             types.InlayHintParams(editor.text, whole)
         )
         assert "= 6 steps" in [each.label for each in hints or ()]
+
+    drive(tmp_path, story)
+
+
+def test_texts_without_sense_are_answered(tmp_path: Path) -> None:
+    """Half a surrogate pair, other line ends and signs of all kinds: the server goes on."""
+
+    async def story(editor: Editor) -> None:
+        for text in (
+            "\ud800 = {",
+            "a\rb\u2028c\x00\ufeff",
+            "stage x: sft {\r\n  lr =",
+            "{" * 300,
+            "",
+        ):
+            await editor.write(text)
+            at = types.Position(0, 1)
+            name = editor.text
+            await editor.text_document_completion_async(types.CompletionParams(name, at))
+            await editor.text_document_hover_async(types.HoverParams(name, at))
+            await editor.text_document_formatting_async(
+                types.DocumentFormattingParams(name, types.FormattingOptions(2, True))
+            )
+            await editor.text_document_semantic_tokens_full_async(types.SemanticTokensParams(name))
+            await editor.text_document_document_symbol_async(types.DocumentSymbolParams(name))
+            await editor.text_document_folding_range_async(types.FoldingRangeParams(name))
+        assert errors(await editor.write(RECIPE)) == set()
 
     drive(tmp_path, story)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Generator
+from typing import Any, Protocol
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
+from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from tunelang import __version__
 from tunelang.lsp import actions, convert, hints, navigate, outline, tokens
@@ -17,9 +19,23 @@ from tunelang.lsp.session import Session
 from tunelang.syntax.editions import migrated
 from tunelang.syntax.format import format
 
+
+class Utf16(LanguageServerProtocol):
+    """Positions count UTF-16 units, which every editor must know, whatever else it prefers."""
+
+    @lsp_method(types.INITIALIZE)
+    def lsp_initialize(
+        self, params: types.InitializeParams
+    ) -> Generator[Any, Any, types.InitializeResult]:
+        """Answer as pygls does, to an editor that says nothing of encodings."""
+        if params.capabilities.general:
+            params.capabilities.general.position_encodings = None
+        return (yield from super().lsp_initialize(params))
+
+
 # Whole texts: a recipe of 2,000 lines is 60 kB, and nobody's idea of a line end can differ.
 SYNC = types.TextDocumentSyncKind.Full
-server = LanguageServer("tunelang", __version__, text_document_sync_kind=SYNC)
+server = LanguageServer("tunelang", __version__, text_document_sync_kind=SYNC, protocol_cls=Utf16)
 session = Session(server)
 TRIGGERS = [" ", ".", ":", "(", "[", "=", "{"]
 LEGEND = types.SemanticTokensLegend(list(tokens.LEGEND), ["declaration"])
