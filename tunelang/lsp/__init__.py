@@ -1,4 +1,4 @@
 """The language server: features are functions over a text and what was found in it.
 
-Only `server.py`, `serve.py` and `convert.py` know the protocol; everything else speaks of spans.
+Only `server.py`, `session.py` and `convert.py` know the protocol; everything else speaks of spans.
 """
