@@ -116,6 +116,14 @@ def test_a_recipe_with_mistakes_is_not_locked(recipe: Path) -> None:
     assert not recipe.with_suffix(".lock").exists()
 
 
+def test_a_place_that_cannot_be_written(recipe: Path) -> None:
+    """A finding and no traceback; nothing is left behind."""
+    (recipe.parent / "r.lock").mkdir()
+    done = tunelang("lock", "r.tune", folder=recipe.parent)
+    assert done.returncode == 1 and "`r.lock` cannot be written" in done.stderr
+    assert not list(recipe.parent.glob(".r.lock*"))
+
+
 def test_locked_holds_the_recipe_to_its_lock(recipe: Path) -> None:
     """A branch is an error under --locked; pinned and locked, the recipe is clean."""
     recipe.write_text(TEXT.replace('"main"', f'"{COMMIT}"'))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tunelang.cli.planning import leave, show_findings
+from tunelang.cli.rewrite import create
 from tunelang.diagnostic import Severity
 
 
@@ -21,7 +22,6 @@ def lock(recipe: Annotated[Path, typer.Argument(help="The recipe.")]) -> None:
     from tunelang.plan.lock import text_of
     from tunelang.plan.pins import pins_of
     from tunelang.recipe.lock import path_of
-    from tunelang.run.store import write_atomic
 
     pins = pins_of(recipe)
     show_findings([each for each in pins.found if each.severity is Severity.ERROR])
@@ -31,5 +31,5 @@ def lock(recipe: Annotated[Path, typer.Argument(help="The recipe.")]) -> None:
     if target.is_file() and target.read_bytes() == text.encode():
         sys.stdout.write(f"{target} is up to date\n")
         return
-    write_atomic(target, text.encode())
+    create(target, text)
     sys.stdout.write(f"wrote {target}\n")
