@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunelang.cli import fmt
+from tunelang.cli import fmt, parallel
 from tunelang.source import Source
 from tunelang.syntax.format import format
 
@@ -31,13 +31,15 @@ def test_one_result_whatever_the_number_of_processes(
 ) -> None:
     """Few files are formatted at once, many by two processes; findings and files are the same."""
     used: list[int] = []
-    really = fmt._in_parallel
+    really = parallel._forked
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(
-        fmt, "_in_parallel", lambda *given: used.append(given[-1]) or really(*given)
+        parallel, "_forked", lambda *given: used.append(given[-1]) or really(*given)
     )
     paths = folder_of(tmp_path, count)
-    done = fmt._all(paths, partial(fmt._formatted, write=True, show=True))
+    done = parallel.of_each(
+        paths, partial(fmt._formatted, write=True, show=True), fmt.WORTH_A_PROCESS
+    )
     assert used == ([processes] if processes else [])
     assert [one.path for one in done] == paths
     assert [one.path for one in done if one.problems] == [paths[1]]

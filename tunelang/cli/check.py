@@ -11,12 +11,16 @@ from typing import Annotated
 
 import typer
 
+from tunelang.cli.parallel import of_each
 from tunelang.cli.planning import settings
 from tunelang.cli.rewrite import rewrite
 from tunelang.diagnostic import Diagnostic, Severity, has_errors
 from tunelang.output import OUTPUTS, coloured, render
 
 ROUNDS = 10  # a fix may uncover the next mistake; none of ours takes more than three
+
+# A second process costs 40 ms, and a recipe of 3,600 bytes takes about 15 (docs/benchmarks.md).
+WORTH_A_PROCESS = 20_000
 
 
 def check(
@@ -49,12 +53,12 @@ def check(
         raise typer.BadParameter(f"{deny} is not `warning`")
     recipes = recipes_of(paths)
     found: dict[Diagnostic, None] = {}
-    for recipe in recipes:
-        each = partial(_findings, recipe, profile or (), set or (), param or ())
-        each = partial(_held, recipe, each) if locked else each
-        if fix:
-            mend(recipe, partial(_shown, each, hints=hints), unsafe=unsafe)
-        found |= dict.fromkeys(each())
+    each = partial(_findings, profiles=profile or (), sets=set or (), params=param or ())
+    each = partial(_held, findings=each) if locked else each
+    for recipe in recipes if fix else ():
+        mend(recipe, partial(_shown, partial(each, recipe), hints=hints), unsafe=unsafe)
+    for problems in of_each(recipes, each, WORTH_A_PROCESS):
+        found |= dict.fromkeys(problems)
     shown = _shown(lambda: list(found), hints=hints)
     sys.stdout.write(render(output, shown, colour=coloured(sys.stdout)))
     if output == "full":
@@ -84,7 +88,7 @@ def _explain(found: Sequence[Diagnostic]) -> None:
 
 
 def _findings(
-    recipe: Path, profiles: Sequence[str], sets: Sequence[str], params: Sequence[str]
+    recipe: Path, *, profiles: Sequence[str], sets: Sequence[str], params: Sequence[str]
 ) -> list[Diagnostic]:
     """Under the profiles that were named, else under none and each of the recipe's own."""
     from tunelang.plan.findings import merged, of_every_profile, of_file
@@ -96,10 +100,10 @@ def _findings(
     return problems + merged([of_file(recipe, each).found for each, _ in chosen])
 
 
-def _held(recipe: Path, findings: Callable[[], list[Diagnostic]]) -> list[Diagnostic]:
+def _held(recipe: Path, findings: Callable[[Path], list[Diagnostic]]) -> list[Diagnostic]:
     from tunelang.plan.lock import held
 
-    return held(recipe, findings())
+    return held(recipe, findings(recipe))
 
 
 def mend(recipe: Path, findings: Callable[[], list[Diagnostic]], *, unsafe: bool) -> int:

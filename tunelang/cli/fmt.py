@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from tunelang.cli.parallel import of_each
 from tunelang.cli.planning import leave, show_findings
 from tunelang.cli.rewrite import rewrite
 from tunelang.diagnostic import Diagnostic
@@ -50,7 +49,7 @@ def fmt(
         sys.stdout.write(_stdin())
         return
     each = partial(_formatted, write=not (check or diff), show=diff)
-    done = _all(recipes_of(paths), each)
+    done = of_each(recipes_of(paths), each, WORTH_A_PROCESS)
     sys.stdout.write("".join(one.diff for one in done))
     found = [problem for one in done for problem in one.problems]
     show_findings(found)
@@ -73,32 +72,6 @@ def _stdin() -> str:
     leave(found)
     assert source is not None
     return format(migrated(source))
-
-
-def _all(paths: Sequence[Path], each: Callable[[Path], Formatted]) -> list[Formatted]:
-    """In order; by several processes where there is enough to do for them."""
-    size = sum(path.stat().st_size for path in paths if path.is_file())
-    processes = min(os.cpu_count() or 1, len(paths), size // WORTH_A_PROCESS)
-    if processes < 2 or not hasattr(os, "fork"):
-        return [each(path) for path in paths]
-    return _in_parallel(paths, each, processes)
-
-
-def _in_parallel(
-    paths: Sequence[Path], each: Callable[[Path], Formatted], processes: int
-) -> list[Formatted]:
-    """Forked, so that what is imported and the grammar's tables are there already."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from signal import SIG_IGN, SIGINT, signal
-
-    from tunelang.syntax.lexer import grammar
-
-    grammar()
-    context = multiprocessing.get_context("fork")
-    share = max(1, len(paths) // (4 * processes))  # files differ in size: four rounds even it out
-    with ProcessPoolExecutor(processes, context, signal, (SIGINT, SIG_IGN)) as pool:
-        return list(pool.map(each, paths, chunksize=share))
 
 
 def _formatted(path: Path, *, write: bool, show: bool) -> Formatted:
