@@ -19,7 +19,7 @@ def budget(plan: Plan, context: Context) -> Plan:
             error(
                 "TL707",
                 "over-budget",
-                f"the recipe is estimated at ${cost:,.0f}, the budget is {show(limit.value)}",
+                f"the recipe is estimated at {_money(cost)}, the budget is {show(limit.value)}",
                 limit.span,
                 "less than the estimate",
                 help=_dearest(plan),
@@ -44,7 +44,12 @@ def budget(plan: Plan, context: Context) -> Plan:
 def _dearest(plan: Plan) -> str:
     dearest = max(plan.steps, key=lambda step: (step.estimate.dollars or 0) if step.estimate else 0)
     dollars = (dearest.estimate.dollars or 0) if dearest.estimate else 0
-    return f"`{dearest.name}` is the dearest stage with ${dollars:,.0f}"
+    return f"`{dearest.name}` is the dearest stage with {_money(dollars)}"
+
+
+def _money(dollars: float) -> str:
+    """Cents where they matter."""
+    return f"${dollars:,.2f}" if dollars < 100 else f"${dollars:,.0f}"
 
 
 def _longest(plan: Plan) -> str:
