@@ -87,7 +87,7 @@ def _at_top(here: Place, document: Document) -> Iterator[Candidate]:
     elif item[-1] == ":" and item[0] == "param":
         types = kinds.PARAM_TYPES.items()
         yield from (Candidate(name, "kind", each.doc) for name, each in types)
-    elif item[-1] == "extends":
+    elif item[-1] == "extends" and len(item) > 2:
         yield from _parents(item[0], item[1], document)
     elif len(item) > 1 and item[0] in kinds.KINDS and "extends" not in item:
         yield Candidate("extends", "keyword", KINDS["extends"])

@@ -70,6 +70,12 @@ def read(source: Source, folder: Path, before: Document | None = None) -> Docume
     return Document(source, scope, text_found, found, resolved, before.plan if before else None)
 
 
+def unchecked(source: Source, folder: Path) -> Document:
+    """The document by its syntax and names alone, where checking it fails."""
+    scope, found = load_source(source, folder, PARSER.parse)
+    return Document(source, scope, found, found, Resolved(None, found, scope))
+
+
 def planned(document: Document) -> Document:
     """The same document with every profile checked and its plan made: the slow half."""
     found = of_scope(document.scope, document.text_found)

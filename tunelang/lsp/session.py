@@ -12,7 +12,7 @@ from pygls.uris import to_fs_path
 
 from tunelang.lsp import convert
 from tunelang.lsp.diagnostics import shown
-from tunelang.lsp.document import Document, planned, read
+from tunelang.lsp.document import Document, planned, read, unchecked
 from tunelang.source import Source
 
 PAUSE = 0.3  # seconds without a change before a recipe is planned; people type faster
@@ -29,9 +29,15 @@ class Session:
     def changed(self, uri: str, text: str, version: int | None) -> None:
         """A text was opened or edited."""
         path = Path(to_fs_path(uri) or uri)
-        document = read(Source(str(path), text), path.parent, self.open.get(uri))
-        self._show(uri, document, version)
+        source = Source(str(path), text)
         self._stop(uri)
+        try:
+            document = read(source, path.parent, self.open.get(uri))
+        except Exception as problem:  # a mistake of a rule must not cost what else is known
+            self._log(f"not checked: {problem!r}")
+            self._show(uri, unchecked(source, path.parent), version)
+            return
+        self._show(uri, document, version)
         self.planning[uri] = asyncio.get_running_loop().create_task(self._plan(uri, version))
 
     def closed(self, uri: str) -> None:
@@ -50,14 +56,17 @@ class Session:
         try:
             done = await asyncio.to_thread(planned, document)
         except Exception as problem:  # a plan that fails must not cost what else is known
-            message = types.LogMessageParams(types.MessageType.Error, f"no plan: {problem!r}")
-            self.server.window_log_message(message)
+            self._log(f"no plan: {problem!r}")
             return
         if self.open.get(uri) is document:
             self._show(uri, done, version)
             if done.plan is not document.plan:
                 self._refresh()
         gc.collect()  # commands run without the collector; here a pause is the time for it
+
+    def _log(self, text: str) -> None:
+        message = types.LogMessageParams(types.MessageType.Error, text)
+        self.server.window_log_message(message)
 
     def _refresh(self) -> None:
         """Ask for inlay hints again, which a new plan changed."""

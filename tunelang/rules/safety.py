@@ -104,7 +104,7 @@ def no_safety_gate(resolved: Resolved) -> Iterator[Diagnostic]:
 def _measures_harm(recipe: Recipe, stage: Declared) -> bool:
     on = [recipe.declared.get(check.on.name) for check in stage.checks if check.on]
     places = [each.get("from") for each in on if each and each.kind == "benchmark"]
-    return any(place.get("task").startswith(SAFETY) for place in places)
+    return any(place.get("task").startswith(SAFETY) for place in places if place)
 
 
 def _gated(scope: Scope, stage: Declared, publish: Declared) -> Fix | None:
