@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tunelang.catalog import tokenizers as catalog
-from tunelang.sources.tokenizers import BUILT_IN, ENDS, layout_of, of_folder
+from tunelang.sources.tokenizers import BUILT_IN, ENDS, layout_of, of_folder, of_gguf
 from tunelang.train import templates
 
 
@@ -72,3 +73,24 @@ def test_built_in_templates_are_those_of_the_workers() -> None:
     for name, (text, end) in templates.BUILT_IN.items():
         assert layout_of(text) == name
         assert ENDS[name] == end
+
+
+def test_a_gguf_file_brings_its_template(tmp_path: Path) -> None:
+    """Only its header is read; what is no GGUF says nothing."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(header({"tokenizer.chat_template": "<|start_header_id|>"}))
+    assert (of_gguf(path).layout, of_gguf(path).tuned) == ("llama3", True)
+    path.write_bytes(header({"general.name": "base model"}))
+    assert of_gguf(path).layout == ""
+    path.write_bytes(b"PK")
+    assert of_gguf(path).layout is None
+
+
+def header(texts: dict[str, str]) -> bytes:
+    """A GGUF file of version 3 that holds no tensors and these texts."""
+
+    def string(text: str) -> bytes:
+        return struct.pack("<Q", len(text)) + text.encode()
+
+    pairs = b"".join(string(k) + struct.pack("<I", 8) + string(v) for k, v in texts.items())
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(texts)) + pairs

@@ -10,7 +10,7 @@ from tunelang.catalog import tokenizers as catalog
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
-from tunelang.sources import tokenizers
+from tunelang.sources import packages, tokenizers
 from tunelang.sources.tokenizers import BUILT_IN, ENDS, Tokenizer
 
 # What a model made from scratch reads (`tunelang.train.scratch` trains its tokenizer).
@@ -77,7 +77,7 @@ def conversing(resolved: Resolved) -> Iterator[Voice]:
 
 
 def tokenizer_of(recipe: Recipe, model: Declared) -> Tokenizer:
-    """What is known of a model's tokenizer, from its folder or the catalogue."""
+    """What is known of a model's tokenizer, from its files or the catalogue."""
     place: Choice | None = model.get("from")
     if place is None:
         return Tokenizer()  # that is said already
@@ -85,10 +85,18 @@ def tokenizer_of(recipe: Recipe, model: Declared) -> Tokenizer:
         return SCRATCH
     if place.name == "hf":
         return catalog.of_hub(place.get("id")) or Tokenizer()
+    path = _path(recipe, model, place)
+    if path is None:
+        return Tokenizer()
+    return tokenizers.of_gguf(path) if path.suffix == ".gguf" else tokenizers.of_folder(path)
+
+
+def _path(recipe: Recipe, model: Declared, place: Choice) -> Path | None:
+    """The folder or file of a model on this machine."""
     if place.name == "files":
-        folder = recipe.folder_of(model.span_of("from")) / place.get("glob")
-        return tokenizers.of_folder(folder)
-    return Tokenizer()
+        return recipe.folder_of(model.span_of("from")) / str(place.get("glob"))
+    found = packages.find(place.get("package"), place.get("file"))
+    return found if isinstance(found, Path) else None
 
 
 def template_file(recipe: Recipe, stage: Declared) -> Path | None:
@@ -96,7 +104,7 @@ def template_file(recipe: Recipe, stage: Declared) -> Path | None:
     wanted = stage.get("template")
     if wanted is None or wanted in BUILT_IN:
         return None
-    return recipe.folder_of(stage.span_of("template")) / wanted
+    return recipe.folder_of(stage.span_of("template")) / str(wanted)
 
 
 def template_text(recipe: Recipe, stage: Declared) -> str:

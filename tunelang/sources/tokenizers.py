@@ -1,6 +1,7 @@
 """What a tokenizer says of itself: its chat template, its end mark, the tokens it has.
 
-From the files of a local model folder, read as plain JSON and text; nothing is loaded or rendered.
+From the files of a local model folder or the header of a GGUF file, read as plain JSON and text;
+nothing is loaded or rendered.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tunelang.sources import chat_template
+from tunelang.sources import chat_template, gguf
 
 # Layouts of turns by a mark that only they write, as model cards and `transformers` show them.
 LAYOUTS = {
@@ -84,6 +85,17 @@ def of_folder(folder: Path) -> Tokenizer:
         tokens=frozenset(_named(config)),
         folder=folder,
     )
+
+
+def of_gguf(path: Path) -> Tokenizer:
+    """What the header of a GGUF file says; nothing where it cannot be read."""
+    try:
+        found, _ = gguf.header(path)
+    except (OSError, ValueError):
+        return Tokenizer()
+    template = str(found.get("tokenizer.chat_template") or "")
+    layout = layout_of(template) if template else ""
+    return Tokenizer(layout=layout, template=template, tuned=bool(template))
 
 
 def vocabulary(folder: Path) -> frozenset[str]:
