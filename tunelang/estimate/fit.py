@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from tunelang.estimate.machine import Machine
@@ -47,6 +48,7 @@ class Way:
     sharding: Sharding
 
 
+@lru_cache(maxsize=1024)  # stages are alike under profiles, and from one keystroke to the next
 def fit(work: Work, machine: Machine) -> Fit:
     """The first way that fits well, else the first that fits tightly, else the smallest."""
     tried = [(way, need(work, machine, way)) for way in ways(work, machine)]
