@@ -70,7 +70,7 @@ def _profiles(name: str, scope: Scope, found: list[Diagnostic]) -> list[Declarat
     while name:
         if name not in known:
             at = chain[-1].extends.span if chain and chain[-1].extends else None
-            guess = did_you_mean(nearest(name, known))
+            guess = nearest(name, known)
             listed = f"there is {', '.join(known)}" if known else "this recipe has no profiles"
             found.append(
                 error(
@@ -79,7 +79,8 @@ def _profiles(name: str, scope: Scope, found: list[Diagnostic]) -> list[Declarat
                     f"no profile named `{name}` is declared",
                     at,
                     "not declared",
-                    help=guess or listed,
+                    help=did_you_mean(guess) or listed,
+                    fix=replace(at, guess, safe=False) if at and guess else None,
                 )
             )
             break

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tunelang.diagnostic import Diagnostic, error, replace
+from tunelang.diagnostic import Diagnostic, Fix, error, replace
 from tunelang.recipe import schema
 from tunelang.recipe.literals import Literal
 from tunelang.syntax.tree import Scalar
@@ -216,6 +216,14 @@ def _how_long(literal: Literal, expected: schema.HowLong, scalar: Scalar, name: 
     )
 
 
+def _with_unit(scalar: Scalar, expected: schema.Measure) -> Fix | None:
+    """The number in the unit that the field's example has."""
+    if scalar.token.kind != "NUMBER" or not re.fullmatch(r"[0-9_.]+", scalar.token.text):
+        return None
+    unit = re.sub(r"[0-9.]+", scalar.token.text, EXAMPLES[expected.unit])
+    return replace(scalar.span, unit, safe=False)
+
+
 def _measure(literal: Literal, expected: schema.Measure, scalar: Scalar, name: str) -> Result:
     if literal.is_number:
         example = EXAMPLES[expected.unit]
@@ -226,6 +234,7 @@ def _measure(literal: Literal, expected: schema.Measure, scalar: Scalar, name: s
             scalar.span,
             f"{WORDS[expected.unit]}?",
             help=f"write it like `{example}`",
+            fix=_with_unit(scalar, expected),
         )
     if literal.dimension != expected.unit:
         return _wrong(literal, expected, scalar, name)

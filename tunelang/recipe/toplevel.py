@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tunelang.diagnostic import error, replace
+from tunelang.diagnostic import Edit, Fix, error, replace
 from tunelang.recipe import kinds
 from tunelang.recipe.layers import Layer, Written, flatten
 from tunelang.recipe.names import Scope, did_you_mean, nearest
 from tunelang.recipe.settle import Work, defaults
 from tunelang.recipe.typed import Owner, flat, typed
+from tunelang.source import Span
 from tunelang.syntax.tree import Block, Declaration
 
 
@@ -24,6 +25,7 @@ def known_kind(declaration: Declaration, work: Work) -> None:
                 kind.span,
                 "a method",
                 help=f"write `stage {declaration.name.text}: {kind.text} {{ ... }}`",
+                fix=_as_stage(declaration),
             )
         )
         return
@@ -42,6 +44,14 @@ def known_kind(declaration: Declaration, work: Work) -> None:
     )
 
 
+def _as_stage(declaration: Declaration) -> Fix:
+    """`sft chat {` becomes `stage chat: sft {`."""
+    kind, end = declaration.kind, declaration.name.span.end
+    behind = Edit(Span(kind.span.source, end, end), f": {kind.text}")
+    title = f"write stage {declaration.name.text}: {kind.text}"
+    return Fix(title, (Edit(kind.span, "stage"), behind), safe=False)
+
+
 def known_block(block: Block, work: Work) -> None:
     if block.name.text == "budget":
         return
@@ -53,8 +63,10 @@ def known_block(block: Block, work: Work) -> None:
         if needs_name
         else f"`{block.name.text}` is not a kind of declaration"
     )
+    fix = replace(block.name.span, guess, safe=False) if guess and not needs_name else None
+    label = "not a declaration"
     work.found.append(
-        error("TL103", "unknown-kind", message, block.name.span, "not a declaration", help=help)
+        error("TL103", "unknown-kind", message, block.name.span, label, help=help, fix=fix)
     )
 
 
@@ -109,6 +121,7 @@ def unknown_defaults(scope: Scope, work: Work) -> None:
                         each.name.span,
                         "not a kind",
                         help=did_you_mean(guess),
+                        fix=replace(each.name.span, guess, safe=False) if guess else None,
                     )
                 )
                 continue
