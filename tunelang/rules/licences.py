@@ -11,6 +11,7 @@ from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.releases import inputs, public
+from tunelang.rules.repeat import hub
 
 OURS = ("inline", "scratch")  # written in the recipe, or made by it: nobody else's terms
 
@@ -125,9 +126,8 @@ def private_into_public(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def gated_model(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL912: access must be granted first."""
-    for model in _recipe(resolved).of_kind("model").values():
-        place = _place(model)
-        if place and place.name == "hf" and licences.gated(place.get("id")):
+    for model, place in hub(resolved):
+        if model.kind == "model" and licences.gated(place.get("id")):
             yield hint(
                 "TL912",
                 "gated-model",

@@ -30,10 +30,11 @@ def _recipe(resolved: Resolved) -> Recipe:
 
 
 def hub(resolved: Resolved) -> Iterator[tuple[Declared, Choice]]:
-    """Every model and data set that comes from the hub, and its place there."""
+    """Every model and data set that comes from the hub, and its place there where it is whole."""
     for declared in _recipe(resolved).of_kind("model", "data").values():
         place = declared.get("from")
-        if isinstance(place, Choice) and place.name == "hf":
+        whole = isinstance(place, Choice) and place.get("id") and place.get("revision")
+        if whole and place.name == "hf":
             yield declared, place
 
 
@@ -131,7 +132,7 @@ def unversioned_benchmark(resolved: Resolved) -> Iterator[Diagnostic]:
     for name, check in gates.items():
         benchmark = recipe.declared.get(name)
         place = benchmark.get("from") if benchmark and benchmark.kind == "benchmark" else None
-        if benchmark and place and place.get("version") is None:
+        if benchmark and place and place.get("task") and place.get("version") is None:
             known = tasks.version(place.get("task"))
             span = benchmark.span_of("from")
             yield warning(

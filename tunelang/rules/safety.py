@@ -104,7 +104,7 @@ def no_safety_gate(resolved: Resolved) -> Iterator[Diagnostic]:
 def _measures_harm(recipe: Recipe, stage: Declared) -> bool:
     on = [recipe.declared.get(check.on.name) for check in stage.checks if check.on]
     places = [each.get("from") for each in on if each and each.kind == "benchmark"]
-    return any(place.get("task").startswith(SAFETY) for place in places if place)
+    return any((place.get("task") or "").startswith(SAFETY) for place in places if place)
 
 
 def _gated(scope: Scope, stage: Declared, publish: Declared) -> Fix | None:
@@ -126,7 +126,7 @@ def release_overwritten(resolved: Resolved) -> Iterator[Diagnostic]:
     assert resolved.recipe is not None
     for publish in resolved.recipe.of_kind("publish").values():
         to = publish.get("to")
-        if not (isinstance(to, Choice) and to.name == "folder"):
+        if not (isinstance(to, Choice) and to.name == "folder" and to.get("path")):
             continue
         span = publish.span_of("to")
         folder = resolved.recipe.folder_of(span) / Path(to.get("path")).expanduser()
