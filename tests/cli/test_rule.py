@@ -34,6 +34,13 @@ def test_an_unknown_rule_is_guessed(wanted: str, guess: str) -> None:
     assert f"did you mean {guess}" in done.stderr
 
 
+def test_what_a_run_says_is_no_rule() -> None:
+    """A code without a page gets no guess at another one."""
+    done = tunelang("rule", "TL721")
+    assert done.returncode == 1
+    assert "has no page" in done.stderr and "did you mean" not in done.stderr
+
+
 def test_all_rules_are_listed() -> None:
     """One line a rule with code, severity, fix and name; the same as JSON."""
     lines = tunelang("rule").stdout.splitlines()

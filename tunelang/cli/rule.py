@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from json import dumps
@@ -11,6 +12,8 @@ import typer
 
 if TYPE_CHECKING:
     from tunelang.rules.pages import Page
+
+CODE = re.compile(r"TL\d{3}|TS\d{2}")
 
 
 def rule(
@@ -73,14 +76,21 @@ def _list(every: list[Page]) -> str:
 def _unknown(name: str) -> None:
     from tunelang.cli.planning import leave, show_findings
     from tunelang.diagnostic import error
+
+    message = f"no rule is called `{name}`"
+    found = [error("TL101", "unknown-name", message, None, help=_advice(name))]
+    show_findings(found)
+    leave(found)
+
+
+def _advice(name: str) -> str:
+    """A guess; a whole code is no slip of the pen but what a run or a command said."""
     from tunelang.recipe.names import did_you_mean, nearest
     from tunelang.rules.pages import pages
 
+    if CODE.fullmatch(name.upper()):
+        return "what runs and commands find has no page; `tunelang rule` lists what has one"
     every = pages()
-    names = [*every, *(each.code.lower() for each in every.values())]
-    guess = nearest(name, names)
-    guess = guess if guess is None or guess in every else guess.upper()
-    help = did_you_mean(guess) or "`tunelang rule` lists all rules"
-    found = [error("TL101", "unknown-name", f"no rule is called `{name}`", None, help=help)]
-    show_findings(found)
-    leave(found)
+    guess = nearest(name, [*every, *(each.code.lower() for each in every.values())])
+    named = guess if guess is None or guess in every else guess.upper()
+    return did_you_mean(named) or "`tunelang rule` lists all rules"
