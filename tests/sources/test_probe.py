@@ -34,8 +34,8 @@ def test_facts_of_pairs() -> None:
     found = probe.facts(part)
     assert (found.rows, found.train, found.held_out) == (3, 2, 1)
     assert (found.equal_pairs, found.chosen_characters, found.rejected_characters) == (1, 11, 7)
-    assert found.characters == sum(found.lengths)
-    assert found.longest == max(found.lengths)
+    assert len(found.sequences) == len(found.prompts) == 2
+    assert set(found.prompts) == {2}
 
 
 def test_messages_count_what_is_said() -> None:
@@ -65,7 +65,7 @@ def test_large_sets_are_read_once(large: DataPart, monkeypatch: pytest.MonkeyPat
     """The second time only the note is read; another fingerprint or limit is another set."""
     first = again(large)
     assert first.characters == 500_500
-    assert len(first.lengths) == 200
+    assert len(first.sequences) == 200
 
     def never(part: DataPart) -> Any:
         raise AssertionError(part.name)

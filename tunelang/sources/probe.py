@@ -21,7 +21,7 @@ from tunelang.sources.parts import DataPart, FilesSource, InlineSource
 from tunelang.sources.rows import Row, raw_rows, read, split
 from tunelang.sources.said import length as length
 
-VERSION = 2  # of the facts; counted up when one is added or counted in another way
+VERSION = 3  # of the facts; counted up when one is added or counted in another way
 REMEMBER_FROM = 1 << 20  # bytes; smaller sets are read faster than looked up
 SAMPLE = 200  # rows whose lengths are kept, evenly spread
 MARKS = 4096  # marks kept of a set, the smallest: those of two sets meet where the sets do
@@ -32,8 +32,8 @@ MARK = 16  # hex digits of a mark: 64 bits, so that a million rows hardly ever s
 class Facts:
     """Rows are counted after `limit`; characters are those of all text in a row.
 
-    `lengths`, `sequences` (the longest sequence a row makes) and `prompts` (what stands before its
-    first reply) sample the same training rows. Pairs are preference rows: `equal_pairs` have one
+    `sequences` (the longest sequence a row makes) and `prompts` (what stands before its first reply)
+    sample the same training rows, in characters. Pairs are preference rows: `equal_pairs` have one
     reply twice, `chosen_characters` and `rejected_characters` are totals (0 for other formats).
     `dialogues` are rows with several replies. Marks are hashes of rows, `asked` of their prompts.
     """
@@ -42,8 +42,6 @@ class Facts:
     train: int
     held_out: int
     characters: int
-    longest: int
-    lengths: tuple[int, ...]
     sequences: tuple[int, ...]
     prompts: tuple[int, ...]
     dialogues: int
@@ -91,16 +89,13 @@ def _size(part: DataPart) -> int:
 
 def _count(part: DataPart) -> Facts:
     train, held_out = split(read(part), part)
-    lengths = [length(row.values) for row in train]
-    every = max(1, len(lengths) // SAMPLE)
+    every = max(1, len(train) // SAMPLE)
     sampled = [row.values for row in train[::every]]
     return Facts(
         rows=len(train) + len(held_out),
         train=len(train),
         held_out=len(held_out),
-        characters=sum(lengths),
-        longest=max(lengths),
-        lengths=tuple(lengths[::every]),
+        characters=sum(length(row.values) for row in train),
         sequences=tuple(map(said.sequence, sampled)),
         prompts=tuple(map(said.before_reply, sampled)),
         dialogues=sum(said.replies(row.values) > 1 for row in train),
