@@ -32,8 +32,8 @@ MARK = 16  # hex digits of a mark: 64 bits, so that a million rows hardly ever s
 class Facts:
     """Rows are counted after `limit`; characters are those of all text in a row.
 
-    `sequences` (the longest sequence a row makes) and `prompts` (what stands before its first reply)
-    sample the same training rows, in characters. Pairs are preference rows: `equal_pairs` have one
+    `sequences` (the longest that a row makes) and `prompts` (what stands before its first reply)
+    sample the same training rows. Pairs are preference rows: `equal_pairs` have one
     reply twice, `chosen_characters` and `rejected_characters` are totals (0 for other formats).
     `dialogues` are rows with several replies. Marks are hashes of rows, `asked` of their prompts.
     """
