@@ -91,7 +91,7 @@ def test_counts_are_those_that_models_state(hub_id: str, total: int) -> None:
 def test_lora_counts_both_matrices() -> None:
     """r (in + out) for every chosen layer of every block."""
     small = MODELS["tiny"]
-    assert lora_count(small, 8, ["q_proj"]) == small.layers * 8 * (512 + 512)
+    assert lora_count(small, 8, ("q_proj",)) == small.layers * 8 * (512 + 512)
 
 
 def work(**changed: Any) -> Work:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Targets = Literal["all_linear"] | list[str]
+Targets = Literal["all_linear"] | tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -56,13 +56,14 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
     micro = declared.get("micro")
     reply = declared.get("rollout.reply")
     fields = step.weights.fields
+    targets = fields.get("targets", "all_linear")
     typical = _typical(step, context.extents.get(step.name))
     return Work(
         architecture=architecture,
         method=step.method,
         weights=step.weights.kind,
         rank=fields.get("rank", 0),
-        targets=fields.get("targets", "all_linear"),
+        targets="all_linear" if targets == "all_linear" else tuple(targets),
         batch=step.batch.size,
         length=step.length,
         mean_length=typical,
