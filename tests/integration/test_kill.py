@@ -61,7 +61,7 @@ def checkpoints(store):
 
 def wait(process, store, chance, for_checkpoint):
     """Up to a random moment; every other time, to shortly after a new checkpoint."""
-    before, end = checkpoints(store), time.monotonic() + LONGEST
+    before, end = checkpoints(store), time.monotonic() + LIMIT  # a busy machine imports for long
     if not for_checkpoint:
         end = time.monotonic() + chance.uniform(0.1, LONGEST)
     while process.poll() is None and time.monotonic() < end:
