@@ -20,6 +20,7 @@ HEADERS = (
     ["NAME", "NAME", "COLON", "NAME"],
     ["NAME", "NAME", "EXTENDS", "NAME"],
 )
+LONGEST_HEADER = 4  # tokens of the longest of them
 
 
 def closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numbered], list[Token]]:
@@ -31,13 +32,10 @@ def closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numbe
 
     def close(at: Token) -> None:
         opener = depth.pop()
-        start = opener.span.start
-        inside = (t for t in tokens[:index] if t.span.start > start)
-        swallowed = any(t.kind == "BAD_STRING" for t in inside)
+        swallowed = _unfinished(tokens, opener, index)
         # The closer may stand in text that is never closed itself.
         if opener.text and not swallowed:
-            last = next(t for t in reversed(tokens[:index]) if t.kind != "NEWLINE")
-            _unclosed(opener, last, found)
+            _unclosed(opener, _last(tokens, index), found)
         extended.append(
             Token(OPEN[opener.kind], "", Span(at.span.source, at.span.start, at.span.start))
         )
@@ -92,6 +90,22 @@ def closed(tokens: Sequence[Token], found: list[Diagnostic]) -> tuple[list[Numbe
             continue
         out.append((index, token))
     return out, extended
+
+
+def _unfinished(tokens: Sequence[Token], opener: Token, index: int) -> bool:
+    """Whether a text that is never closed stands between the opener and here."""
+    while index and tokens[index - 1].span.start > opener.span.start:
+        index -= 1
+        if tokens[index].kind == "BAD_STRING":
+            return True
+    return False
+
+
+def _last(tokens: Sequence[Token], index: int) -> Token:
+    """The token before here, line ends aside."""
+    while tokens[index - 1].kind == "NEWLINE":
+        index -= 1
+    return tokens[index - 1]
 
 
 def _unclosed(opener: Token, last: Token, found: list[Diagnostic]) -> None:
@@ -154,7 +168,7 @@ def _declares_at_margin(tokens: Sequence[Token], index: int) -> bool:
 def _header_ends(tokens: Sequence[Token], index: int) -> bool:
     """`stage chat: sft`, and below it a field that is indented, or behind it one and a `}`."""
     start = index
-    while start and tokens[start - 1].kind != "NEWLINE":
+    while start and tokens[start - 1].kind != "NEWLINE" and index - start <= LONGEST_HEADER:
         start -= 1
     ahead = [token for token in tokens[index : index + 6] if token.kind != "NEWLINE"][:2]
     fits = [token.kind for token in tokens[start:index]] in HEADERS

@@ -58,7 +58,7 @@ def _chunks(tokens: Sequence[Numbered]) -> Iterator[list[Numbered]]:
     chunk: list[Numbered] = []
     depth = 0
     for at, (index, token) in enumerate(tokens):
-        ends = token.kind in ("NEWLINE", "COMMA") and not _in_number(tokens, at)
+        ends = token.kind == "NEWLINE" or (token.kind == "COMMA" and not _in_number(tokens, at))
         if ends and depth == 0:
             yield chunk
             chunk = []
@@ -70,7 +70,7 @@ def _chunks(tokens: Sequence[Numbered]) -> Iterator[list[Numbered]]:
 
 def _in_number(tokens: Sequence[Numbered], at: int) -> bool:
     near = [token for _, token in tokens[max(0, at - 1) : at + 2]]
-    return len(near) == 3 and near[1].kind == "COMMA" and in_number(near[0], near[1], near[2])
+    return len(near) == 3 and in_number(near[0], near[1], near[2])
 
 
 class Recovery:
