@@ -14,9 +14,10 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 def problem(folder: Path, span: Span | None) -> Diagnostic | None:
     """What keeps the folder from being a model, None where nothing does."""
-    shown = span.text if span else str(folder)
+    shown = f"`{folder.name}`"
     if not folder.is_dir():
-        return _missing(f"there is no model folder {shown}", span, "not found")
+        help = "paths start at the recipe's folder"
+        return _missing(f"there is no model folder {shown}", span, "not found", help)
     if (folder / "adapter_config.json").is_file():
         help = "merge it into its model with PEFT's `merge_and_unload`, and name that folder"
         return _missing(f"{shown} is an adapter, not a whole model", span, "an adapter", help)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import ceil
 
 from tunelang.diagnostic import Diagnostic, Fix, Label, error, warning
-from tunelang.plan.checks.seen import Seen, every, positions
+from tunelang.plan.checks.seen import Seen, every, positions, told
 from tunelang.plan.ir import Plan, Step
 from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN
@@ -58,7 +58,7 @@ def _loses_much(seen: Seen, context: Context) -> Diagnostic:
     return warning(
         "TL309",
         "truncation-loses-much",
-        f"about {_longer(seen):.0%} of the rows of `{seen.data.name}` are longer than "
+        f"{told(_longer(seen))} of the rows of `{seen.data.name}` are longer than "
         f"{seen.step.length:,} tokens and are {what}",
         seen.stage.span_of("length"),
         f"{what} here",
@@ -72,8 +72,8 @@ def _cut_before_answer(seen: Seen, context: Context) -> Diagnostic:
     return error(
         "TL310",
         "cut-before-answer",
-        f"the prompts of `{seen.data.name}` alone fill {seen.step.length:,} tokens in about "
-        f"{_without_reply(seen):.0%} of the rows, so `{seen.stage.name}` never reads a reply",
+        f"the prompts of `{seen.data.name}` alone fill {seen.step.length:,} tokens in "
+        f"{told(_without_reply(seen))} of the rows, so `{seen.stage.name}` never reads a reply",
         seen.stage.span_of("length"),
         "cut before the reply",
         others=(Label(seen.data.span, f"up to about {max(_tokens(seen)):,.0f} tokens"),),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 
 from tunelang.diagnostic import Diagnostic, Label, error, hint, warning
-from tunelang.plan.checks.seen import Seen, every, known, of_step, positions
+from tunelang.plan.checks.seen import Seen, every, known, of_step, positions, told
 from tunelang.plan.data import count, data_part
 from tunelang.plan.ir import DataPart, Plan, Step
 from tunelang.plan.passes.context import Context
@@ -58,11 +58,11 @@ def _measured(
 
 
 def _overlap(stage: Declared, measured: Declared, seen: Seen, both: int) -> Diagnostic:
-    rows = f"{both:,} row{'s' if both > 1 else ''}"
+    rows, verb = (f"{both:,} rows", "are") if both > 1 else ("1 row", "is")
     return error(
         "TL305",
         "overlapping-splits",
-        f"`{stage.name}` measures on {rows} of `{measured.name}` that are trained as "
+        f"`{stage.name}` measures on {rows} of `{measured.name}` that {verb} trained as "
         f"`{seen.data.name}`",
         seen.data.span_of("from"),
         f"holds {rows} of `{measured.name}`",
@@ -136,7 +136,7 @@ def _taught(asks: Seen, seen: Seen, both: int) -> Diagnostic:
     return hint(
         "TL317",
         "prompts-seen-in-sft",
-        f"about {both / len(asks.facts.asked):.0%} of the prompts of `{asks.data.name}` were "
+        f"{told(both / len(asks.facts.asked))} of the prompts of `{asks.data.name}` were "
         f"taught with their answers in `{seen.stage.name}`",
         asks.data.span_of("from"),
         "asked again",

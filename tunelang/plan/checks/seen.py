@@ -55,3 +55,8 @@ def positions(step: Step, context: Context) -> int | None:
     root = graph.root_of(context.recipe, step.name)
     base = context.bases.get(root) if root else None
     return (base.architecture.positions or None) if base and base.architecture else None
+
+
+def told(share: float) -> str:
+    """A share of a sample, as it stands before `of the rows`."""
+    return "all" if share >= 1 else f"about {share:.0%}"
