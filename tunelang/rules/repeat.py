@@ -15,6 +15,7 @@ from tunelang.rules.edits import assignments, setting, without
 from tunelang.rules.releases import inputs, public
 from tunelang.source import Span
 from tunelang.sources import hub_cache
+from tunelang.syntax.tree import Assignment
 
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
 ABSOLUTE = re.compile(r"/|~|[A-Za-z]:[\\/]")
@@ -159,27 +160,45 @@ def _argument(call: Span, text: str, *, safe: bool) -> Fix | None:
 
 def batch_follows_machine(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL807: a profile changes the global batch of an otherwise whole run."""
-    recipe = _recipe(resolved)
-    for stage in recipe.stages.values():
-        batch, train = stage.values.get("batch"), stage.values.get("train")
-        # A profile that trains less is a trial, and nobody compares its results.
-        if not (batch and batch.span and _of_profile(batch)) or (train and _of_profile(train)):
-            continue
-        yield warning(
-            "TL807",
-            "batch-follows-machine",
-            f"profile `{recipe.profile}` gives `{stage.name}` another batch, so its results are "
-            "not those of the recipe",
-            batch.span,
-            "another batch",
-            others=(Label(stage.span, "changed here"),),
-            help="`micro` is what fits a machine: it changes memory and speed, and no result",
-            fix=_undo(resolved, batch.span),
-        )
+    laid = _laid_over(resolved)
+    for stage in _recipe(resolved).stages.values():
+        train = stage.values.get("train")
+        if train and _changed(train, laid):
+            continue  # a profile that trains less is a trial, and nobody compares its results
+        for path in ("batch", "rollout.batch"):
+            batch = stage.values.get(path)
+            if batch and batch.span and _changed(batch, laid):
+                yield _other_batch(resolved, stage, batch.span, undo=batch.span.text not in laid)
 
 
-def _of_profile(given: Given) -> bool:
-    return given.origin.startswith("profile ")
+def _other_batch(resolved: Resolved, stage: Declared, batch: Span, *, undo: bool) -> Diagnostic:
+    return warning(
+        "TL807",
+        "batch-follows-machine",
+        f"profile `{_recipe(resolved).profile}` gives `{stage.name}` another batch, so its results "
+        "are not those of the recipe",
+        batch,
+        "another batch",
+        others=(Label(stage.span, "changed here"),),
+        help="`micro` is what fits a machine: it changes memory and speed, and no result",
+        fix=_undo(resolved, batch) if undo else None,
+    )
+
+
+def _laid_over(resolved: Resolved) -> set[str]:
+    """The names of `let` and `param` that the profile gives another value, and its other paths."""
+    recipe, scope = _recipe(resolved), resolved.scope
+    assert scope is not None
+    profiles = [each for each in scope.file.declarations() if each.kind.text == "profile"]
+    items = [
+        item for each in profiles if each.name.text == recipe.profile for item in each.items or ()
+    ]
+    return {item.path.text for item in items if isinstance(item, Assignment)}
+
+
+def _changed(given: Given, laid: set[str]) -> bool:
+    named = given.span is not None and given.span.text in laid
+    return named or given.origin.startswith("profile ")
 
 
 def _undo(resolved: Resolved, value: Span) -> Fix | None:
