@@ -9,7 +9,7 @@ from typing import Any
 from tunelang.diagnostic import Diagnostic
 from tunelang.plan import later
 from tunelang.plan.checks import check as check_plan
-from tunelang.plan.data import data_part, mixture_of
+from tunelang.plan.data import count, data_part, mixture_of
 from tunelang.plan.ir import Gate, Measure, ModelRef, Place, Plan, Step, StoreModel, Weights
 from tunelang.plan.keys import key_of, stack
 from tunelang.plan.models import Base, base_of
@@ -219,6 +219,8 @@ def _gates(stage: Declared, building: Building) -> list[Gate]:
         if declared and declared.kind == "benchmark":
             declared = None
         data = data_part(declared, building.recipe, building.found) if declared else None
+        if declared and data:
+            count(data, declared, building.found)  # what cannot be read is found before it trains
         measure = Measure(text=check.text, metric=check.metric, data=data)
         gates.append(
             Gate(
