@@ -89,6 +89,7 @@ def labels(text: str) -> list[str]:
         ("publish r { model = first, to = |", "hf folder", "files"),
         ("data d { decontaminate = [|", "mmlu rows", "base d"),
         ("sweep s {\n  |\n}", "mode axes pick", "lr"),
+        ("extends |", "", "first"),
         ("# stage |", "", "stage"),
         ('let a = "st|', "", "stage"),
     ],
@@ -105,6 +106,12 @@ def test_required_fields_come_first() -> None:
     found = complete(*opened("stage x: sft {\n  |\n}"))
     assert found
     assert [each.label for each in found.candidates if each.first] == ["model", "data"]
+
+
+def test_metrics_of_the_method_come_first() -> None:
+    found = complete(*opened("stage x: reward_modeling {\n  gate { | }\n}"))
+    assert found
+    assert [each.label for each in found.candidates if each.first] == ["loss", "accuracy", "margin"]
 
 
 def test_completion_replaces_the_word() -> None:
@@ -238,6 +245,16 @@ def test_no_feature_raises_on_any_text(data: st.DataObject, path: Path) -> None:
         assert "\n" not in colour.span.text
     line, column = document.source.utf16(offset)
     assert document.source.from_utf16(line, column) == offset or text[offset - 1] in "\r\n"
+
+
+def test_a_half_written_benchmark_is_no_reason_to_fall() -> None:
+    """The rule on safety gates once asked it for its task."""
+    document, _ = opened(
+        "benchmark harm = lm_eval(|)\n"
+        "stage x extends first { gate { harm >= 60% } }\n"
+        'publish r { model = x, to = folder("out") }\n'
+    )
+    assert "missing-input" in {each.name for each in document.found}
 
 
 def test_imported_files_are_part_of_the_recipe(tmp_path: Path) -> None:

@@ -126,7 +126,10 @@ def _special(around: Inside, document: Document) -> Iterator[Candidate]:
     """Metrics in gates, their arguments, parts of a mix, blocks that are no field."""
     visible = list(document.scope.visible())
     if around.kind == "gate":
-        yield from (Candidate(each.name, "metric", each.doc) for each in METRICS.values())
+        method = kinds.methods().get(around.method)
+        own = method.metrics if method else ()
+        every = ((each.name, each.doc) for each in METRICS.values())
+        yield from (Candidate(name, "metric", doc, first=name in own) for name, doc in every)
         yield from (Candidate(k, "name", "benchmark") for k, d in visible if _of(d, "benchmark"))
     elif around.kind == "metric":
         yield from (

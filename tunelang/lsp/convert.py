@@ -36,14 +36,17 @@ OUTLINE = {"block": types.SymbolKind.Struct, "stage": types.SymbolKind.Class}
 
 
 def position(source: Source, offset: int) -> types.Position:
+    """Line and column of an offset."""
     return types.Position(*source.utf16(offset))
 
 
 def range_of(span: Span) -> types.Range:
+    """A span as the protocol has it."""
     return types.Range(position(span.source, span.start), position(span.source, span.end))
 
 
 def offset(source: Source, at: types.Position) -> int:
+    """The offset of a place in a text."""
     return source.from_utf16(at.line, at.character)
 
 
@@ -90,6 +93,7 @@ def _tags(name: str) -> list[types.DiagnosticTag] | None:
 
 
 def edits(found: Iterable[Edit]) -> list[types.TextEdit]:
+    """Our edits as theirs."""
     return [types.TextEdit(range_of(edit.span), edit.text) for edit in found]
 
 
@@ -129,6 +133,7 @@ def colours(found: Sequence[Colour]) -> list[int]:
 
 
 def symbol(entry: Entry) -> types.DocumentSymbol:
+    """A line of the outline with what is inside it."""
     kind = OUTLINE.get(entry.kind.split(":")[0], types.SymbolKind.Variable)
     inner = [symbol(each) for each in entry.inner]
     at = (range_of(entry.span), range_of(entry.at))

@@ -89,7 +89,7 @@ def _body(around: Inside, head: list[str], scope: Scope) -> Inside:
     if head == ["axes"] and "mode" in around.fields:
         return Inside("axes", owner=around.owner)
     if head == ["gate"] and around.method:
-        return Inside("gate", ENFORCE, around.owner, "gate.")
+        return Inside("gate", ENFORCE, around.owner, "gate.", method=around.method)
     each = around.fields.get(head[0])
     if each and isinstance(each.type, Group):
         return Inside("body", each.type.fields, around.owner, f"{around.path}{head[0]}.")

@@ -64,18 +64,21 @@ def _span(document: Document, where: types.Range) -> tuple[int, int]:
 
 @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
 def opened(params: types.DidOpenTextDocumentParams) -> None:
+    """Check a recipe that was opened."""
     text = params.text_document
     session.changed(text.uri, text.text, text.version)
 
 
 @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
 def changed(params: types.DidChangeTextDocumentParams) -> None:
+    """Check it again: the last change holds the whole text."""
     last = params.content_changes[-1]
     session.changed(params.text_document.uri, last.text, params.text_document.version)
 
 
 @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
 def closed(params: types.DidCloseTextDocumentParams) -> None:
+    """Forget it, and take back what was said of it."""
     session.closed(params.text_document.uri)
 
 
@@ -83,6 +86,7 @@ def closed(params: types.DidCloseTextDocumentParams) -> None:
     types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGERS)
 )
 def completion(params: types.CompletionParams) -> types.CompletionList | None:
+    """What fits where the cursor stands."""
     at = _at(params)
     found = complete(*at) if at else None
     return types.CompletionList(False, convert.completions(found)) if found else None
@@ -90,6 +94,7 @@ def completion(params: types.CompletionParams) -> types.CompletionList | None:
 
 @server.feature(types.TEXT_DOCUMENT_HOVER)
 def hovered(params: types.HoverParams) -> types.Hover | None:
+    """What there is to say of a word."""
     at = _at(params)
     found = hover(*at) if at else None
     if found is None:
@@ -100,6 +105,7 @@ def hovered(params: types.HoverParams) -> types.Hover | None:
 
 @server.feature(types.TEXT_DOCUMENT_DEFINITION)
 def definition(params: types.DefinitionParams) -> types.Location | None:
+    """Where a name is declared."""
     at = _at(params)
     span = navigate.definition(*at) if at else None
     own = (at[0].source, params.text_document.uri) if at else None
@@ -108,6 +114,7 @@ def definition(params: types.DefinitionParams) -> types.Location | None:
 
 @server.feature(types.TEXT_DOCUMENT_REFERENCES)
 def references(params: types.ReferenceParams) -> list[types.Location]:
+    """Where a name is used in this file."""
     at = _at(params)
     if at is None:
         return []
@@ -117,6 +124,7 @@ def references(params: types.ReferenceParams) -> list[types.Location]:
 
 @server.feature(types.TEXT_DOCUMENT_DOCUMENT_HIGHLIGHT)
 def highlights(params: types.DocumentHighlightParams) -> list[types.DocumentHighlight]:
+    """The same places, marked in the text."""
     at = _at(params)
     spans = navigate.references(*at) if at else []
     return [types.DocumentHighlight(convert.range_of(span)) for span in spans]
@@ -124,6 +132,7 @@ def highlights(params: types.DocumentHighlightParams) -> list[types.DocumentHigh
 
 @server.feature(types.TEXT_DOCUMENT_PREPARE_RENAME)
 def prepare_rename(params: types.PrepareRenameParams) -> types.Range | None:
+    """The word that a rename would change."""
     at = _at(params)
     span = navigate.renamable(*at) if at else None
     return convert.range_of(span) if span else None
@@ -131,6 +140,7 @@ def prepare_rename(params: types.PrepareRenameParams) -> types.Range | None:
 
 @server.feature(types.TEXT_DOCUMENT_RENAME, types.RenameOptions(prepare_provider=True))
 def rename(params: types.RenameParams) -> types.WorkspaceEdit | None:
+    """The edits of a rename, or an error that says why not."""
     at = _at(params)
     if at is None:
         return None
@@ -142,6 +152,7 @@ def rename(params: types.RenameParams) -> types.WorkspaceEdit | None:
 
 @server.feature(types.TEXT_DOCUMENT_FORMATTING)
 def formatting(params: types.DocumentFormattingParams) -> list[types.TextEdit]:
+    """`tunelang fmt` as one edit."""
     document = session.open.get(params.text_document.uri)
     if document is None:
         return []
@@ -154,6 +165,7 @@ def formatting(params: types.DocumentFormattingParams) -> list[types.TextEdit]:
 
 @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, ACTIONS)
 def code_actions(params: types.CodeActionParams) -> list[types.CodeAction]:
+    """The fixes of what is found in a range, of the kinds that are asked for."""
     document = session.open.get(params.text_document.uri)
     if document is None:
         return []
@@ -182,12 +194,14 @@ def _action(each: actions.Action, document: Document, uri: str) -> types.CodeAct
 
 @server.feature(types.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, LEGEND)
 def semantic_tokens(params: types.SemanticTokensParams) -> types.SemanticTokens:
+    """The colours of the whole text."""
     document = session.open.get(params.text_document.uri)
     return types.SemanticTokens(convert.colours(tokens.colours(document)) if document else [])
 
 
 @server.feature(types.TEXT_DOCUMENT_FOLDING_RANGE)
 def folding(params: types.FoldingRangeParams) -> list[types.FoldingRange]:
+    """What may be folded."""
     document = session.open.get(params.text_document.uri)
     comment, region = types.FoldingRangeKind.Comment, types.FoldingRangeKind.Region
     return [
@@ -198,6 +212,7 @@ def folding(params: types.FoldingRangeParams) -> list[types.FoldingRange]:
 
 @server.feature(types.TEXT_DOCUMENT_INLAY_HINT)
 def inlay_hints(params: types.InlayHintParams) -> list[types.InlayHint]:
+    """What the plan computed, in a range."""
     document = session.open.get(params.text_document.uri)
     if document is None:
         return []
@@ -214,5 +229,6 @@ def inlay_hints(params: types.InlayHintParams) -> list[types.InlayHint]:
 
 @server.feature(types.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
 def symbols(params: types.DocumentSymbolParams) -> list[types.DocumentSymbol]:
+    """The outline."""
     document = session.open.get(params.text_document.uri)
     return [convert.symbol(each) for each in outline.outline(document)] if document else []
