@@ -88,14 +88,19 @@ def colours(document: Document) -> list[Colour]:
 
 def _comments(tokens: tuple[Token, ...]) -> Iterator[Colour]:
     for token in tokens:
+        if "#" not in token.gap:
+            continue
         start = token.span.start - len(token.gap)
-        for match in re.finditer(r"#[^\n]*", token.gap):
+        for match in re.finditer(r"#[^\r\n]*", token.gap):
             span = Span(token.span.source, start + match.start(), start + match.end())
             yield Colour(span, "comment")
 
 
 def _lines(colour: Colour) -> Iterator[Colour]:
     """A colour line by line: editors take no token over a line's end."""
+    if colour.kind != "string":
+        yield colour
+        return
     start = colour.span.start
     for line in colour.span.text.splitlines(keepends=True):
         end = start + len(line.rstrip("\r\n"))
