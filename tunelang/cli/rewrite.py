@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def rewrite(path: Path, text: str) -> None:
     """Replace the text of a recipe file, with its mode and through links."""
-    from tunelang.run.store import write_atomic
-
     target = path.resolve()
-    mode = target.stat().st_mode
-    write_atomic(target, text.encode())
-    target.chmod(mode)
+    with _said(path):
+        mode = target.stat().st_mode
+        _write(target, text)
+        target.chmod(mode)
 
 
 def deliver(text: str, out: Path | None) -> None:
@@ -25,12 +26,23 @@ def deliver(text: str, out: Path | None) -> None:
 
 
 def create(path: Path, text: str) -> None:
-    """Write a file and the folders above it; where that fails a finding ends the command."""
+    """Write a file and the folders above it."""
+    with _said(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, text)
+
+
+def _write(path: Path, text: str) -> None:
     from tunelang.run.store import write_atomic
 
+    write_atomic(path, text.encode())
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """A file that cannot be written ends the command with a finding; the old one is whole."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text.encode())
+        yield
     except OSError as problem:
         from tunelang.cli.finished import end
         from tunelang.diagnostic import error
