@@ -157,10 +157,12 @@ def stray(mistake: Mistake) -> Diagnostic | None:
         return _quote(bad, family, mistake)
     name = text if text.isprintable() and not text.isspace() else f"U+{ord(text):04X}"
     becomes = " " if text.isspace() else ""
-    fix = Fix(f"delete {name}", (Edit(bad.span, becomes),), safe=True)
+    # Without what stands between them `2*3` would be 23.
+    fix = None if _between(bad) else Fix(f"delete {name}", (Edit(bad.span, becomes),), safe=True)
     why = {
         ";": "items end at the end of the line",
         "\ufeff": "save the file without a byte order mark",
+        **dict.fromkeys("*/+-^", "there is no arithmetic: write the value"),
     }
     return error(
         "TL008",
@@ -171,6 +173,14 @@ def stray(mistake: Mistake) -> Diagnostic | None:
         help=why.get(text, ""),
         fix=fix,
     )
+
+
+def _between(bad: Token) -> bool:
+    """Whether a character touches a word or number on either side."""
+    text = bad.span.source.text
+    left, right = text[: bad.span.start][-1:], text[bad.span.end :][:1]
+    joined = all(side.isalnum() or side == "_" for side in (left or " ", right or " "))
+    return joined and bad.text.isprintable() and not bad.text.isspace()
 
 
 def _quote(bad: Token, family: str, mistake: Mistake) -> Diagnostic:
