@@ -257,6 +257,12 @@ def test_a_half_written_benchmark_is_no_reason_to_fall() -> None:
     assert "missing-input" in {each.name for each in document.found}
 
 
+def test_a_profile_may_name_what_has_no_kind_yet() -> None:
+    """A declaration whose kind is half-written is still a name that profiles set."""
+    document, _ = opened("parextends w = 4096 tokens|\nprofile p { w = 512 tokens }\n")
+    assert [each.name for each in document.found if each.code == "TL103"] == ["unknown-kind"]
+
+
 def test_imported_files_are_part_of_the_recipe(tmp_path: Path) -> None:
     """Their names complete and lead into them; their mistakes stand at the import."""
     library = tmp_path / "lib.tune"

@@ -175,7 +175,8 @@ def _assignment(
         whole = Declaration(
             declaration.kind, declaration.name, None, None, None, written.value, written.span
         )
-        known = () if declaration.kind.text == "stage" else tuple(fields(declaration.kind.text))
+        kind = declaration.kind.text  # one that is no kind has been reported
+        known = tuple(fields(kind)) if kind in WITH_FIELDS and kind != "stage" else ()
         layer = lift(whole, known, scope, written.origin)
         overrides.named.setdefault(name, []).append(layer)
 
