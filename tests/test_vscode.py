@@ -1,4 +1,4 @@
-"""The extension for VS Code: `make vsix` packs what it must, and the bundle loads."""
+"""The extension for VS Code: `make vsix` packs what it must, and it starts the language server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -23,22 +24,6 @@ HOLDS = {
     "extension/dist/NOTICES.txt",
 }
 MANIFEST = {"extension.vsixmanifest", "[Content_Types].xml"}
-# `vscode` exists inside the editor only: here anything that is asked of it is an empty class.
-LOADED = """
-const Module = require("node:module");
-const anything = new Proxy(class {}, { get: (it, key) => it[key] ?? (it[key] = class {}) });
-const load = Module._load;
-const registered = [];
-anything.workspace = {
-  isTrusted: false,
-  onDidChangeConfiguration: () => ({}),
-  onDidGrantWorkspaceTrust: () => ({}),
-};
-anything.commands = { registerCommand: (name) => registered.push(name) };
-Module._load = (name, ...rest) => name === "vscode" ? anything : load(name, ...rest);
-const { activate, deactivate } = require(process.argv[1]);
-activate({ subscriptions: [] }).then(deactivate).then(() => console.log(registered.join()));
-"""
 
 
 def current() -> bool:
@@ -48,6 +33,7 @@ def current() -> bool:
     return VSIX.exists() and VSIX.stat().st_mtime >= changed
 
 
+needs_node = pytest.mark.skipif(not shutil.which("node"), reason="there is no node")
 needs_vsix = pytest.mark.skipif(not current(), reason="`make vsix` builds it")
 
 
@@ -76,13 +62,55 @@ def test_the_vsix_holds_what_it_must() -> None:
     assert re.search(r"^vscode-languageclient \S+ \(MIT\)$", notices, re.MULTILINE)
 
 
-@needs_vsix
-@pytest.mark.skipif(not shutil.which("node"), reason="there is no node")
-def test_the_bundle_loads(tmp_path: Path) -> None:
-    """It needs nothing beside itself, and starts nothing in a workspace that is not trusted."""
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The extension as an editor unpacks it: nothing lies beside it."""
+    folder = tmp_path_factory.mktemp("extension")
     with ZipFile(VSIX) as archive:
-        archive.extractall(tmp_path)
-    bundle = tmp_path / "extension" / "dist" / "extension.js"
-    command = ["node", "-e", LOADED, str(bundle)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "tunelang.restart\n"), done.stderr
+        archive.extractall(folder)
+    return folder / "extension" / "dist" / "extension.js"
+
+
+def activated(bundle: Path, command: Path, trust: str) -> str:
+    """What an editor shows when the extension starts with this `tunelang.path`."""
+    stub = Path(__file__).with_name("vscode.js")
+    words = ["node", str(stub), str(bundle), str(command), trust]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.endswith("activated\n"), done.stderr
+    return done.stdout.removesuffix("activated\n")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Path:
+    """A command `tunelang` that leaves a note when it is called."""
+    script = tmp_path / "tunelang"
+    script.write_text(
+        f'#!/bin/sh\necho "$*" > "$0.called"\nexec "{sys.executable}" -m tunelang "$@"\n'
+    )
+    script.chmod(0o755)
+    return script
+
+
+@needs_vsix
+@needs_node
+def test_the_extension_starts_the_language_server(bundle: Path, server: Path) -> None:
+    """The client and `tunelang lsp` agree on what they can do, and nothing is complained of."""
+    pytest.importorskip("pygls")
+    assert activated(bundle, server, "trusted") == ""
+    assert server.with_name("tunelang.called").read_text() == "lsp\n"
+
+
+@needs_vsix
+@needs_node
+def test_nothing_is_started_in_a_workspace_that_is_not_trusted(bundle: Path, server: Path) -> None:
+    """A stranger's folder may set the path."""
+    assert activated(bundle, server, "not trusted") == ""
+    assert not server.with_name("tunelang.called").exists()
+
+
+@needs_vsix
+@needs_node
+def test_a_command_that_is_not_there_is_said(bundle: Path, tmp_path: Path) -> None:
+    """With what to do about it."""
+    missing = tmp_path / "nowhere"
+    assert f"`{missing} lsp` does not start" in activated(bundle, missing, "trusted")

@@ -28,14 +28,15 @@ async function restart() {
   // The path may come from the workspace: a stranger's folder must not choose what is run.
   if (!workspace.isTrusted) return;
   const command = workspace.getConfiguration("tunelang").get("path", "tunelang");
-  client = new LanguageClient(
+  const started = new LanguageClient(
     "tunelang",
     "TuneLang",
     { command, args: ["lsp"] },
     { documentSelector: [{ language: "tune" }] },
   );
   try {
-    await client.start();
+    await started.start();
+    client = started; // one that did not start cannot be stopped
   } catch (problem) {
     window.showErrorMessage(
       `\`${command} lsp\` does not start: ${problem}. ` +
