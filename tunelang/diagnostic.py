@@ -60,52 +60,31 @@ class Diagnostic:
     fix: Fix | None = None
 
 
-def error(
-    code: str,
-    name: str,
-    message: str,
-    span: Span | None,
-    label: str = "",
-    *,
-    help: str = "",
-    others: tuple[Label, ...] = (),
-    fix: Fix | None = None,
-) -> Diagnostic:
-    """An error at `span`; the keyword names follow `Diagnostic`."""
-    at = Label(span, label) if span else None
-    return Diagnostic(code, name, Severity.ERROR, message, at, others, help, fix)
+@dataclass(frozen=True)
+class Maker:
+    """Makes findings of one severity; the keyword names follow `Diagnostic`."""
+
+    severity: Severity
+
+    def __call__(
+        self,
+        code: str,
+        name: str,
+        message: str,
+        span: Span | None,
+        label: str = "",
+        *,
+        help: str = "",
+        others: tuple[Label, ...] = (),
+        fix: Fix | None = None,
+    ) -> Diagnostic:
+        at = Label(span, label) if span else None
+        return Diagnostic(code, name, self.severity, message, at, others, help, fix)
 
 
-def warning(
-    code: str,
-    name: str,
-    message: str,
-    span: Span | None,
-    label: str = "",
-    *,
-    help: str = "",
-    others: tuple[Label, ...] = (),
-    fix: Fix | None = None,
-) -> Diagnostic:
-    """A warning at `span`; the keyword names follow `Diagnostic`."""
-    at = Label(span, label) if span else None
-    return Diagnostic(code, name, Severity.WARNING, message, at, others, help, fix)
-
-
-def hint(
-    code: str,
-    name: str,
-    message: str,
-    span: Span | None,
-    label: str = "",
-    *,
-    help: str = "",
-    others: tuple[Label, ...] = (),
-    fix: Fix | None = None,
-) -> Diagnostic:
-    """A hint at `span`; the keyword names follow `Diagnostic`."""
-    at = Label(span, label) if span else None
-    return Diagnostic(code, name, Severity.HINT, message, at, others, help, fix)
+error = Maker(Severity.ERROR)
+warning = Maker(Severity.WARNING)
+hint = Maker(Severity.HINT)
 
 
 def replace(span: Span, text: str, *, safe: bool) -> Fix:
