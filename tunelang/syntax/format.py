@@ -20,6 +20,7 @@ CLOSERS = ("RPAR", "RSQB", "RBRACE")
 TIGHT_BEFORE = ("RPAR", "RSQB", "COMMA", "COLON", "DOT", "NEWLINE", "END")
 NOT_UNDERSTOOD = ("BAD_NUMBER", "BAD_STRING", "JUNK")
 TIGHT_AFTER = ("LPAR", "LSQB", "DOT")
+NO_COMMA_AFTER = ("COMMA", *OPENERS, *NOT_UNDERSTOOD)  # an open text would take the comma in
 
 
 @dataclass
@@ -65,7 +66,7 @@ def _trailing_comma(line: Line, after: Line, stack: list[str]) -> None:
             stack.pop()
     inside = bool(stack) and stack[-1] in ("LPAR", "LSQB")
     ends = bool(after.tokens) and after.tokens[0].kind in ("RPAR", "RSQB")
-    if inside and ends and line.tokens and line.tokens[-1].kind not in ("COMMA", *OPENERS):
+    if inside and ends and line.tokens and line.tokens[-1].kind not in NO_COMMA_AFTER:
         line.tokens.append(Token("COMMA", ",", line.tokens[-1].span))
 
 
@@ -99,13 +100,23 @@ def _net(tokens: Sequence[Token]) -> int:
     return sum((token.kind in OPENERS) - (token.kind in CLOSERS) for token in tokens)
 
 
+def _balanced(tokens: Sequence[Token]) -> bool:
+    """Whether every bracket of a line is opened and closed in it, in this order."""
+    depth = 0
+    for token in tokens:
+        depth += (token.kind in OPENERS) - (token.kind in CLOSERS)
+        if depth < 0:
+            return False
+    return depth == 0
+
+
 def _render(line: Line, depth: int) -> list[str]:
     indent = "  " * depth
     comment = _comment(line.comment)
     if not line.tokens:
         return [indent + comment]
     text = indent + _join(_without_trailing_comma(line.tokens))
-    if len(text) > WIDTH and _net(line.tokens) == 0:
+    if len(text) > WIDTH and _balanced(line.tokens):
         broken = _broken(line.tokens, indent)
         if broken:
             return [_with(broken[0], comment), *broken[1:]]
