@@ -80,6 +80,7 @@ def _lines(tokens: Sequence[Token]) -> Iterator[Line]:
             continue
         line.comment = comment
         if line.tokens or line.comment:
+            line.tokens = _without_trailing_comma(line.tokens)
             line.blank_before = blank
             yield line
             line, blank = Line(), False
@@ -115,7 +116,7 @@ def _render(line: Line, depth: int) -> list[str]:
     comment = _comment(line.comment)
     if not line.tokens:
         return [indent + comment]
-    text = indent + _join(_without_trailing_comma(line.tokens))
+    text = indent + _join(line.tokens)
     if len(text) > WIDTH and _balanced(line.tokens):
         broken = _broken(line.tokens, indent)
         if broken:
