@@ -40,3 +40,12 @@ def test_another_batch(profile: str, found: bool) -> None:
     source = Source("recipe.tune", RECIPE.format(profile=profile))
     names = {each.name for each in findings.of_text(source, Path()).found}
     assert ("batch-follows-machine" in names) is found
+
+
+def test_a_template_of_one_machine() -> None:
+    """A template's path is one as well; the name of a built-in template is none."""
+    text = RECIPE.format(profile="chat.micro = 8 sequences")
+    for template, found in (("chatml", False), ("/srv/chat.jinja", True)):
+        source = Source("recipe.tune", text.replace("chatml", template))
+        names = {each.name for each in findings.of_text(source, Path()).found}
+        assert ("local-path" in names) is found

@@ -9,14 +9,14 @@ from tunelang.recipe import kinds
 from tunelang.recipe.model import Choice, Declared, Given, Recipe
 from tunelang.recipe.schema import ALL, Field
 from tunelang.recipe.typed import flat
-from tunelang.rules.data import parts_of
+from tunelang.rules.stages import data_of
 
 
 def asked(stage: Declared, recipe: Recipe) -> list[str]:
     """Each of them as the recipe writes it: fields of the stage and of its data, and gates."""
     assert stage.method is not None
     texts = [f"{path} = {text}" for path, text in _set(stage, stage.method.fields)]
-    for part in _data(stage, recipe):
+    for part in data_of(stage, recipe):
         texts += [f"{part.name}.{path} = {text}" for path, text in _set(part, kinds.fields("data"))]
     return texts + [check.text for check in stage.checks if measured_elsewhere(check.on, recipe)]
 
@@ -31,7 +31,7 @@ def cleaning(stage: Declared, recipe: Recipe) -> dict[str, str]:
     """What is asked of the rows of a stage, for its key."""
     return {
         f"{part.name}.{path}": text
-        for part in _data(stage, recipe)
+        for part in data_of(stage, recipe)
         for path, text in _set(part, kinds.fields("data"))
     }
 
@@ -54,9 +54,3 @@ def _word(value: Any) -> str:
     if isinstance(value, Choice):
         return value.name
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _data(stage: Declared, recipe: Recipe) -> list[Declared]:
-    assert stage.method is not None
-    ref = stage.get(stage.method.data_field)
-    return parts_of(recipe, ref.name) if ref else []

@@ -5,33 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Fix, Label, error, replace, warning
-from tunelang.recipe.model import Choice, Declared, Recipe
+from tunelang.recipe.model import Choice, Declared
 from tunelang.recipe.resolve import Resolved
+from tunelang.rules.stages import data_of, parts_of, recipe_of
 from tunelang.units import number
-
-
-def _recipe(resolved: Resolved) -> Recipe:
-    assert resolved.recipe is not None
-    return resolved.recipe
-
-
-def parts_of(recipe: Recipe, name: str) -> list[Declared]:
-    """The data sets behind a name: itself, or the parts of a mix."""
-    declared = recipe.declared.get(name)
-    if declared is None:
-        return []
-    if declared.kind == "data":
-        return [declared]
-    return [recipe.declared[ref.name] for ref, _ in declared.parts if ref.name in recipe.declared]
 
 
 def wrong_format(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL302: preference data in an sft stage, prompts in a reward stage."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for stage in recipe.stages.values():
         method = stage.method
-        ref = stage.get(method.data_field) if method else None
-        parts = parts_of(recipe, ref.name) if ref else []
+        parts = data_of(stage, recipe)
         if len(_forms(parts)) > 1:
             continue  # that is said of the mix
         for part in parts:
@@ -56,7 +41,7 @@ def _forms(parts: list[Declared]) -> set[str]:
 
 def mix_not_whole(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL303: weights do not add to 100%."""
-    for mix in _recipe(resolved).of_kind("mix").values():
+    for mix in recipe_of(resolved).of_kind("mix").values():
         total = sum(share.value for _, share in mix.parts)
         if mix.parts and abs(total - 1) > 1e-6:
             yield error(
@@ -97,7 +82,7 @@ def _mended(mix: Declared, total: float) -> Fix | None:
 
 def mixed_formats(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL304: one mix, two formats. Conversations and instructions go together, both are chats."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for mix in recipe.of_kind("mix").values():
         parts = parts_of(recipe, mix.name)
         if len(_forms(parts)) > 1:
@@ -115,10 +100,9 @@ def mixed_formats(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def no_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL307: nothing to measure this stage on."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for stage in recipe.stages.values():
-        ref = stage.get(stage.method.data_field) if stage.method else None
-        parts = parts_of(recipe, ref.name) if ref else []
+        parts = data_of(stage, recipe)
         if parts and not any(part.get("hold_out") or part.get("eval") for part in parts):
             names = " or ".join(f"`{part.name}`" for part in parts)
             yield warning(
@@ -133,7 +117,7 @@ def no_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def gate_without_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL521: a gate measures on rows that were trained."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for stage in recipe.stages.values():
         for check in stage.checks:
             data = recipe.of_kind("data").get(check.on.name) if check.on else None

@@ -8,17 +8,13 @@ from tunelang.catalog import licences
 from tunelang.catalog.licences import Licence
 from tunelang.diagnostic import Diagnostic, Label, error, hint, warning
 from tunelang.recipe import graph
-from tunelang.recipe.model import Choice, Declared, Recipe
+from tunelang.recipe.model import Choice, Declared
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.releases import inputs, public
 from tunelang.rules.repeat import hub
+from tunelang.rules.stages import recipe_of
 
 OURS = ("inline", "scratch")  # written in the recipe, or made by it: nobody else's terms
-
-
-def _recipe(resolved: Resolved) -> Recipe:
-    assert resolved.recipe is not None
-    return resolved.recipe
 
 
 def _place(declared: Declared) -> Choice | None:
@@ -28,7 +24,7 @@ def _place(declared: Declared) -> Choice | None:
 
 def no_licence(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL904: something without a stated licence goes into a public release."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for publish in public(recipe):
         for each in inputs(recipe, publish):
             place = _place(each)
@@ -47,7 +43,7 @@ def no_licence(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def licence_conflict(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL905: the release's terms contradict an input's."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for publish in recipe.of_kind("publish").values():
         release = licences.find(publish.get("licence") or "")
         for each in inputs(recipe, publish) if release else ():
@@ -87,7 +83,7 @@ def _way_out(terms: Licence, made: Declared) -> str:
 
 def trained_on_closed_output(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL906: the terms of who wrote the replies forbid training on them."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     roots = [root for name in recipe.stages if (root := graph.root_of(recipe, name))]
     ids = [place.get("id") for root in roots if (place := _place(recipe.declared[root]))]
     owners = {str(each or "").partition("/")[0] for each in ids}
@@ -108,7 +104,7 @@ def trained_on_closed_output(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def private_into_public(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL908: a public release depends on something private."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for publish in public(recipe):
         for each in inputs(recipe, publish):
             if each.kind in ("model", "data") and each.get("private"):

@@ -6,21 +6,14 @@ from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, error, warning
 from tunelang.recipe import graph
-from tunelang.recipe.model import Check, Declared, Recipe
+from tunelang.recipe.model import Check, Recipe
 from tunelang.recipe.resolve import Resolved
-
-
-def _stages(resolved: Resolved, *methods: str) -> Iterator[tuple[Recipe, Declared]]:
-    recipe = resolved.recipe
-    assert recipe is not None
-    for stage in recipe.stages.values():
-        if stage.method and (not methods or stage.method.name in methods):
-            yield recipe, stage
+from tunelang.rules.stages import stages
 
 
 def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL502: the judge did not start from the policy's start."""
-    for recipe, stage in _stages(resolved, "ppo"):
+    for recipe, stage in stages(resolved, "ppo"):
         policy, reward = stage.get("policy"), stage.get("reward")
         judge = recipe.declared.get(reward.name) if reward else None
         is_judge = judge and judge.method and judge.method.product == "reward"
@@ -38,7 +31,7 @@ def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def win_rate_versus(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL714: `win_rate` compares with the stage's own reference, by its own reward model."""
-    for recipe, stage in _stages(resolved):
+    for recipe, stage in stages(resolved):
         for check in stage.checks:
             if _benchmarked(recipe, check):
                 continue
@@ -62,7 +55,7 @@ def win_rate_versus(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def metric_of_method(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL714: a gate asks for a metric that the stage's method does not measure."""
-    for recipe, stage in _stages(resolved):
+    for recipe, stage in stages(resolved):
         assert stage.method is not None
         product = stage.method.product
         for check in stage.checks:

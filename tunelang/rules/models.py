@@ -9,15 +9,7 @@ from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import setting
-
-
-def stages(resolved: Resolved, *methods: str) -> Iterator[tuple[Recipe, Declared]]:
-    """Every stage, or those of some methods, with the recipe it stands in."""
-    recipe = resolved.recipe
-    assert recipe is not None
-    for stage in recipe.stages.values():
-        if stage.method and (not methods or stage.method.name in methods):
-            yield recipe, stage
+from tunelang.rules.stages import stages
 
 
 def tokenizers_differ(resolved: Resolved) -> Iterator[Diagnostic]:

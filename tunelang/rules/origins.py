@@ -9,9 +9,8 @@ from tunelang.diagnostic import Diagnostic, Label, error, hint, warning
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 from tunelang.recipe.resolve import Resolved
-from tunelang.rules.data import parts_of
 from tunelang.rules.edits import dropped, setting
-from tunelang.rules.models import stages
+from tunelang.rules.stages import data_of, stages
 
 # Families by a word that every name of theirs holds, owner included.
 FAMILIES = (
@@ -30,12 +29,6 @@ def lineage(recipe: Recipe, stage: Declared) -> Iterator[Declared]:
         current = recipe.declared.get(graph.start_of(current) or "")
 
 
-def _parts(recipe: Recipe, stage: Declared) -> list[Declared]:
-    assert stage.method is not None
-    ref = stage.get(stage.method.data_field)
-    return parts_of(recipe, ref.name) if ref else []
-
-
 def benchmark_leak(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL306: a gate's benchmark is measured after its own questions were trained on."""
     for recipe, stage in stages(resolved):
@@ -43,7 +36,7 @@ def benchmark_leak(resolved: Resolved) -> Iterator[Diagnostic]:
             bench = recipe.of_kind("benchmark").get(check.on.name) if check.on else None
             if bench is None:
                 continue
-            earlier = [p for each in lineage(recipe, stage) for p in _parts(recipe, each)]
+            earlier = [p for each in lineage(recipe, stage) for p in data_of(each, recipe)]
             for part in {each.name: each for each in earlier}.values():
                 if _holds(part, bench) and not _cleaned(part, bench):
                     yield _leak(part, bench, Label(check.span, "decides by it"))
@@ -83,7 +76,7 @@ def _leak(part: Declared, bench: Declared, gate: Label) -> Diagnostic:
 def no_replay(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL315: a model that reads one domain only forgets the rest."""
     for recipe, stage in stages(resolved, "domain_adaptation"):
-        parts = _parts(recipe, stage)
+        parts = data_of(stage, recipe)
         if len(parts) == 1:
             yield hint(
                 "TL315",
@@ -101,7 +94,7 @@ def foreign_preferences(resolved: Resolved) -> Iterator[Diagnostic]:
     for recipe, stage in stages(resolved):
         root = recipe.declared.get(graph.root_of(recipe, stage.name) or "")
         ours = _family(_model_name(root)) if root else None
-        for part in _parts(recipe, stage):
+        for part in data_of(stage, recipe):
             writer = part.get("written_by")
             form = part.get("format")
             pairs = form is None or form.name in ("preference", "ranking", "feedback")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, Severity
+from tunelang.diagnostic import Diagnostic, Edit, Fix, hint
 from tunelang.recipe.model import Given, Recipe
 from tunelang.recipe.names import Scope
 from tunelang.recipe.overrides import Settings
@@ -64,12 +64,12 @@ def _idle(item: Item, path: str) -> Diagnostic:
     text = item.span.source.text
     end += text[end : end + 1] == ","
     gap = Edit(Span(item.span.source, item.span.start, end), "")
-    return Diagnostic(
+    return hint(
         "TL117",
         "override-without-effect",
-        Severity.HINT,
         f"`{path}` has this value without the profile too",
-        Label(item.span, "changes nothing"),
+        item.span,
+        "changes nothing",
         fix=Fix("delete it", (gap,), safe=True),
     )
 

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Label, error, hint, warning
-from tunelang.recipe.model import Declared, Recipe
+from tunelang.recipe.model import Declared
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import setting
+from tunelang.rules.stages import stages
 from tunelang.units import number
-
-
-def _stages(resolved: Resolved) -> Iterator[tuple[Recipe, Declared]]:
-    recipe = resolved.recipe
-    assert recipe is not None
-    for stage in recipe.stages.values():
-        if stage.method and stage.method.name == "ppo":
-            yield recipe, stage
 
 
 def _default(stage: Declared, path: str) -> str:
@@ -29,7 +22,7 @@ def _default(stage: Declared, path: str) -> str:
 
 def reference_trains(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL503: the reference is the stage itself, so it would move with the policy."""
-    for _, stage in _stages(resolved):
+    for _, stage in stages(resolved, "ppo"):
         reference, policy = stage.get("reference"), stage.get("policy")
         if reference and policy and reference.name == stage.name != policy.name:
             yield error(
@@ -45,7 +38,7 @@ def reference_trains(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def no_kl(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL505: a policy without KL drifts into what the judge likes."""
-    for _, stage in _stages(resolved):
+    for _, stage in stages(resolved, "ppo"):
         if stage.get("kl.coefficient") == 0 and stage.get("kl.target") is None:
             usual = _default(stage, "kl.coefficient")
             yield warning(
@@ -61,7 +54,7 @@ def no_kl(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def contradictory_loss(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL513: a KL target steers the coefficient by multiplying it, and 0 stays 0."""
-    for _, stage in _stages(resolved):
+    for _, stage in stages(resolved, "ppo"):
         target = stage.get("kl.target")
         if stage.get("kl.coefficient") == 0 and target is not None:
             aim = f"the target of {number(target)} nats"
@@ -78,7 +71,7 @@ def contradictory_loss(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def greedy_rollout(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL522: temperature 0 explores nothing."""
-    for _, stage in _stages(resolved):
+    for _, stage in stages(resolved, "ppo"):
         if stage.get("rollout.temperature") == 0:
             usual = _default(stage, "rollout.temperature")
             yield error(
@@ -94,7 +87,7 @@ def greedy_rollout(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def reward_unscaled(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL523: the judge's scores are not centred, and nothing scales or clips them."""
-    for recipe, stage in _stages(resolved):
+    for recipe, stage in stages(resolved, "ppo"):
         ref = stage.get("reward")
         judge = recipe.declared.get(ref.name) if ref else None
         scaled = stage.get("whiten_rewards") or stage.get("clip_rewards") is not None
@@ -113,7 +106,7 @@ def reward_unscaled(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def critic_from_nothing(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL524: a critic whose head starts at random slows ppo."""
-    for _, stage in _stages(resolved):
+    for _, stage in stages(resolved, "ppo"):
         reward = stage.get("reward")
         if stage.get("value.from") is None and reward:
             yield hint(

@@ -13,6 +13,7 @@ from tunelang.recipe.model import Choice, Declared, Given, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import assignments, setting, without
 from tunelang.rules.releases import inputs, public
+from tunelang.rules.stages import recipe_of
 from tunelang.source import Span
 from tunelang.sources import hub_cache
 from tunelang.syntax.tree import Assignment
@@ -25,14 +26,9 @@ PATHS = {
 }  # variants that name a path, and the field that holds it
 
 
-def _recipe(resolved: Resolved) -> Recipe:
-    assert resolved.recipe is not None
-    return resolved.recipe
-
-
 def hub(resolved: Resolved) -> Iterator[tuple[Declared, Choice]]:
     """Every model and data set that comes from the hub, and its place there where it is whole."""
-    for declared in _recipe(resolved).of_kind("model", "data").values():
+    for declared in recipe_of(resolved).of_kind("model", "data").values():
         place = declared.get("from")
         whole = isinstance(place, Choice) and place.get("id") and place.get("revision")
         if whole and place.name == "hf":
@@ -69,7 +65,7 @@ def _pinned(declared: Declared, place: Choice) -> Fix | None:
 
 def no_seed(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL803: a public release rests on a seed that nobody wrote down."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for publish in public(recipe):
         for stage in inputs(recipe, publish):
             seed = stage.values.get("seed")
@@ -89,13 +85,10 @@ def no_seed(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def local_path(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL804: an absolute path exists on one machine."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for declared in recipe.declared.values():
-        for given in declared.values.values():
-            place = given.value
-            path = (
-                place.values.get(PATHS.get(place.name, "")) if isinstance(place, Choice) else None
-            )
+        for field, given in declared.values.items():
+            path = _path(field, given)
             if path and path.span and ABSOLUTE.match(path.value):
                 better = _relative(recipe, path)
                 yield warning(
@@ -127,7 +120,7 @@ def _relative(recipe: Recipe, path: Given) -> str:
 
 def unversioned_benchmark(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL805: a gate without the benchmark's version."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     checks = [check for stage in recipe.stages.values() for check in stage.checks if check.on]
     gates = {check.on.name: check for check in reversed(checks) if check.on}
     for name, check in gates.items():
@@ -161,7 +154,7 @@ def _argument(call: Span, text: str, *, safe: bool) -> Fix | None:
 def batch_follows_machine(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL807: a profile changes the global batch of an otherwise whole run."""
     laid = _laid_over(resolved)
-    for stage in _recipe(resolved).stages.values():
+    for stage in recipe_of(resolved).stages.values():
         train = stage.values.get("train")
         if train and _changed(train, laid):
             continue  # a profile that trains less is a trial, and nobody compares its results
@@ -175,8 +168,8 @@ def _other_batch(resolved: Resolved, stage: Declared, batch: Span, *, undo: bool
     return warning(
         "TL807",
         "batch-follows-machine",
-        f"profile `{_recipe(resolved).profile}` gives `{stage.name}` another batch, so its results "
-        "are not those of the recipe",
+        f"profile `{recipe_of(resolved).profile}` gives `{stage.name}` another batch, so its "
+        "results are not those of the recipe",
         batch,
         "another batch",
         others=(Label(stage.span, "changed here"),),
@@ -187,7 +180,7 @@ def _other_batch(resolved: Resolved, stage: Declared, batch: Span, *, undo: bool
 
 def _laid_over(resolved: Resolved) -> set[str]:
     """The names of `let` and `param` that the profile gives another value, and its other paths."""
-    recipe, scope = _recipe(resolved), resolved.scope
+    recipe, scope = recipe_of(resolved), resolved.scope
     assert scope is not None
     profiles = [each for each in scope.file.declarations() if each.kind.text == "profile"]
     items = [
@@ -210,7 +203,7 @@ def _undo(resolved: Resolved, value: Span) -> Fix | None:
 
 def nondeterministic_kernel(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL808: bit-equality was asked for and this kernel cannot give it."""
-    for stage in _recipe(resolved).stages.values():
+    for stage in recipe_of(resolved).stages.values():
         # FlashAttention's backward pass adds up gradients in the order in which blocks finish
         # (flash-attention README: `deterministic` is an option and off).
         if stage.get("deterministic") and stage.get("attention") == "flash":

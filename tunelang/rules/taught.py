@@ -10,19 +10,15 @@ from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import setting
+from tunelang.rules.stages import recipe_of
 
 # Names of attention's linear layers, over the families of the catalogue and older ones.
 ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj", "c_attn"}
 
 
-def _recipe(resolved: Resolved) -> Recipe:
-    assert resolved.recipe is not None
-    return resolved.recipe
-
-
 def packing_leaks(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL511: only transformers' own code is known to keep packed rows apart by position ids."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for stage in recipe.stages.values():
         root = graph.root_of(recipe, stage.name)
         place: Choice | None = recipe.declared[root].get("from") if root else None
@@ -41,7 +37,7 @@ def packing_leaks(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def loss_on_prompt(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL512: the model is taught to write the questions too."""
-    for stage in _recipe(resolved).stages.values():
+    for stage in recipe_of(resolved).stages.values():
         if stage.get("loss_on") != "all" or stage.method is None:
             continue
         usual = stage.method.fields["loss_on"].default or ""
@@ -58,7 +54,7 @@ def loss_on_prompt(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def attention_only_adapter(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL519: leaving out the MLP usually costs quality ("LoRA Without Regret", 2025)."""
-    for stage in _recipe(resolved).stages.values():
+    for stage in recipe_of(resolved).stages.values():
         weights: Choice | None = stage.get("weights")
         given = weights.values.get("targets") if weights else None
         targets = given.value if given else None
@@ -79,7 +75,7 @@ def attention_only_adapter(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def ungated_handover(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL520: a stage feeds the next one and nothing is asked of it."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     taken = _takers(recipe)
     for stage in recipe.stages.values():
         takers = taken[stage.name]

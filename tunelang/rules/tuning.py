@@ -9,6 +9,7 @@ from tunelang.recipe import graph
 from tunelang.recipe.model import Axis, Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import setting
+from tunelang.rules.stages import recipe_of
 from tunelang.source import Span
 from tunelang.units import Quantity, number, show
 
@@ -39,11 +40,6 @@ EPOCHS: Mapping[str, float] = {
 CLIP = (0.1, 0.3)  # the values that Schulman et al. compare (arXiv 1707.06347, table 1)
 
 
-def _recipe(resolved: Resolved) -> Recipe:
-    assert resolved.recipe is not None
-    return resolved.recipe
-
-
 def rate(value: float) -> str:
     """A learning rate as people write it: 2e-4."""
     mantissa, _, exponent = f"{value:.2e}".partition("e")
@@ -52,7 +48,7 @@ def rate(value: float) -> str:
 
 def lr_out_of_range(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL601 and TL602. Models from scratch are taught at rates of their own."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for stage in recipe.stages.values():
         method, lr = stage.method, stage.get("lr")
         if method and lr and method.name in LR and _pretrained(recipe, stage):
@@ -107,7 +103,7 @@ def _usual(stage: Declared, full: bool) -> str:
 
 def many_epochs(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL609: more passes than the method bears. What is written in steps is meant so."""
-    for stage in _recipe(resolved).stages.values():
+    for stage in recipe_of(resolved).stages.values():
         train: Quantity | None = stage.get("train")
         bears = EPOCHS.get(stage.method.name) if stage.method else None
         if train and bears and train.unit == "epochs" and train.amount > bears:
@@ -123,7 +119,7 @@ def many_epochs(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def floor_above_peak(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL610: the schedule ends higher than it begins."""
-    for stage in _recipe(resolved).stages.values():
+    for stage in recipe_of(resolved).stages.values():
         schedule: Choice | None = stage.get("schedule")
         floor = schedule.values.get("floor") if schedule else None
         if schedule and floor and floor.value > 1:
@@ -141,7 +137,7 @@ def floor_above_peak(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def odd_alpha(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL611: an update scaled to much less or more than itself."""
-    for stage in _recipe(resolved).stages.values():
+    for stage in recipe_of(resolved).stages.values():
         weights: Choice | None = stage.get("weights")
         rank, alpha = (weights.get("rank"), weights.get("alpha")) if weights else (None, None)
         # Rank to twice the rank is common; half and double of that is no accident yet.
@@ -172,7 +168,7 @@ def _alpha(weights: Choice, alpha: int) -> Fix | None:
 def clip_out_of_range(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL613: a ppo clip outside what is used."""
     low, high = CLIP
-    for stage in _recipe(resolved).stages.values():
+    for stage in recipe_of(resolved).stages.values():
         clip = stage.get("clip")
         if stage.method and stage.method.name == "ppo" and clip and not low <= clip <= high:
             effect = "large steps pass" if clip > high else "hardly a step passes"
@@ -189,7 +185,7 @@ def clip_out_of_range(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def axis_not_read(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL615: a sweep varies something that no stage reads, so its points are all alike."""
-    recipe = _recipe(resolved)
+    recipe = recipe_of(resolved)
     for sweep in recipe.sweeps.values():
         for axis in sweep.axes:
             if not _is_read(axis, resolved):
@@ -204,7 +200,7 @@ def axis_not_read(resolved: Resolved) -> Iterator[Diagnostic]:
 
 
 def _is_read(axis: Axis, resolved: Resolved) -> bool:
-    recipe, scope = _recipe(resolved), resolved.scope
+    recipe, scope = recipe_of(resolved), resolved.scope
     target = scope.look_up(axis.path) if scope else None
     if target is None:
         return True  # an axis of nothing is said elsewhere

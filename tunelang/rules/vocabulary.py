@@ -10,8 +10,9 @@ from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import dropped
-from tunelang.rules.models import kind_of, quantised, stages
+from tunelang.rules.models import kind_of, quantised
 from tunelang.rules.speech import Voice, conversing, voices
+from tunelang.rules.stages import stages
 from tunelang.units import number
 
 EMBEDDING, HEAD = (

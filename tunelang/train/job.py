@@ -28,7 +28,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Job:
-    """The surroundings of one step. `work` is home/work/KEY; `stop` is set by SIGINT and SIGTERM.
+    """The surroundings of one step. `work` is its scratch; SIGINT and SIGTERM set `stop`.
 
     `device` is "cpu" or "cuda"; `resume` is the checkpoint to go on from, or None. `polls_stop`
     is set by a loop that looks at `stop` between its updates; until then a signal ends at once.

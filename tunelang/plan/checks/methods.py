@@ -6,18 +6,16 @@ from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Label, error, replace, warning
 from tunelang.estimate.parameters import linears
+from tunelang.plan.checks.pairs import LONGER
+from tunelang.plan.checks.seen import known
 from tunelang.plan.ir import Plan, Step
 from tunelang.plan.passes.context import Context
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Given
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.source import Span
-from tunelang.sources import RowError
-from tunelang.sources.parts import HubSource
-from tunelang.sources.probe import Facts, facts
 
 OUTSIDE = ("embed_tokens", "lm_head")  # beside the blocks, in every family of the catalogue
-LONGER = 1.5  # chosen over rejected characters: as rule TL314 reads "half again as long"
 
 
 def missing_target(plan: Plan, context: Context) -> Iterator[Diagnostic]:
@@ -90,17 +88,12 @@ def _short(stage: Declared) -> bool:
 
 def _lengths(judge: Step) -> float:
     """Characters of chosen over rejected replies, 0 where the rows are not on this machine."""
-    parts = judge.data.parts if judge.data else []
-    found: list[Facts] = []
-    for part in parts:
-        if isinstance(part.source, HubSource):
-            return 0
-        try:
-            found.append(facts(part))
-        except RowError:
-            return 0  # said where the rows are counted
-    rejected = sum(each.rejected_characters for each in found)
-    return sum(each.chosen_characters for each in found) / rejected if rejected else 0
+    found = [known(part) for part in (judge.data.parts if judge.data else [])]
+    whole = [each for each in found if each]
+    if len(whole) < len(found):
+        return 0
+    rejected = sum(each.rejected_characters for each in whole)
+    return sum(each.chosen_characters for each in whole) / rejected if rejected else 0
 
 
 RULES = (missing_target, length_rewarded)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Fix, Label, error, warning
 from tunelang.plan.ir import Plan, Schedule, Step
+from tunelang.plan.machines import hardware_of
 from tunelang.plan.passes.context import Context
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared, Recipe, Sweep
@@ -43,8 +44,7 @@ def batch_not_divisible(plan: Plan, context: Context) -> Iterator[Diagnostic]:
 
 
 def _devices(stage: Declared, recipe: Recipe) -> int:
-    ref = stage.get("on")
-    hardware = recipe.declared.get(ref.name) if ref else None
+    hardware = hardware_of(stage, recipe)
     return int(hardware.get("count")) if hardware and hardware.get("gpu") else 1
 
 

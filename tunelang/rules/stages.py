@@ -1,0 +1,38 @@
+"""What rules walk over: the recipe that was settled, its stages, and the data sets of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunelang.recipe.model import Declared, Recipe
+from tunelang.recipe.resolve import Resolved
+
+
+def recipe_of(resolved: Resolved) -> Recipe:
+    """The recipe; rules are asked only where there is one."""
+    assert resolved.recipe is not None
+    return resolved.recipe
+
+
+def stages(resolved: Resolved, *methods: str) -> Iterator[tuple[Recipe, Declared]]:
+    """Every stage, or those of some methods, with the recipe it stands in."""
+    recipe = recipe_of(resolved)
+    for stage in recipe.stages.values():
+        if stage.method and (not methods or stage.method.name in methods):
+            yield recipe, stage
+
+
+def parts_of(recipe: Recipe, name: str) -> list[Declared]:
+    """The data sets behind a name: itself, or the parts of a mix."""
+    declared = recipe.declared.get(name)
+    if declared is None:
+        return []
+    if declared.kind == "data":
+        return [declared]
+    return [recipe.declared[ref.name] for ref, _ in declared.parts if ref.name in recipe.declared]
+
+
+def data_of(stage: Declared, recipe: Recipe) -> list[Declared]:
+    """The data sets that a stage reads."""
+    ref = stage.get(stage.method.data_field) if stage.method else None
+    return parts_of(recipe, ref.name) if ref else []
