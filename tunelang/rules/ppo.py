@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tunelang.diagnostic import Diagnostic, Label, error, hint, warning
 from tunelang.recipe.model import Declared
 from tunelang.recipe.resolve import Resolved
+from tunelang.recipe.typed import flat
 from tunelang.rules.edits import setting
 from tunelang.rules.stages import stages
 from tunelang.units import number
@@ -15,9 +16,7 @@ from tunelang.units import number
 def _default(stage: Declared, path: str) -> str:
     """What a field holds where nobody writes it, as recipe text."""
     assert stage.method is not None
-    head, _, last = path.rpartition(".")
-    fields = stage.method.fields[head].type.fields if head else stage.method.fields  # type: ignore[union-attr]
-    return fields[last].default or ""
+    return flat(stage.method.fields)[path].default or ""
 
 
 def reference_trains(resolved: Resolved) -> Iterator[Diagnostic]:
