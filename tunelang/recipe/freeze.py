@@ -16,6 +16,7 @@ from tunelang.recipe.load import verify
 from tunelang.recipe.names import Scope
 from tunelang.source import Source, Span
 from tunelang.syntax.digest import digest
+from tunelang.syntax.edit import edited
 from tunelang.syntax.parse import parse
 from tunelang.syntax.tree import File, Import
 
@@ -42,7 +43,7 @@ class Frozen:
         edits = [
             self._edit(item, self.hash_of(inner), scope) for item, inner in scope.imports.values()
         ]
-        text = _applied(scope.file.source.text, [edit for edit in edits if edit])
+        text = edited(scope.file.source.text, [edit for edit in edits if edit])
         if text == scope.file.source.text:
             return scope.file
         self.texts[path_of(scope)] = text
@@ -88,9 +89,3 @@ def is_remote(scope: Scope) -> bool:
 def path_of(scope: Scope) -> Path:
     """Where the file of a scope lies."""
     return Path(normpath(scope.folder / Path(scope.file.source.name).name))
-
-
-def _applied(text: str, edits: list[Edit]) -> str:
-    for edit in sorted(edits, key=lambda edit: edit.span.start, reverse=True):
-        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
-    return text

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tunelang.diagnostic import Diagnostic, Edit, Fix
 from tunelang.source import Source
+from tunelang.syntax.edit import edited
 
 
 def chosen(found: Iterable[Diagnostic], source: Source, *, unsafe: bool) -> list[Fix]:
@@ -22,10 +23,7 @@ def apply(source: Source, fixes: Iterable[Fix]) -> tuple[str, int]:
         if not any(_overlap(edit, other) for edit in fix.edits for other in taken):
             taken += fix.edits
             count += 1
-    text = source.text
-    for edit in sorted(taken, key=lambda edit: edit.span.start, reverse=True):
-        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
-    return text, count
+    return edited(source.text, taken), count
 
 
 def _overlap(one: Edit, other: Edit) -> bool:
