@@ -15,6 +15,7 @@ NOUNS = (
     "episodes",
     "sequences",
     "pairs",
+    "lists",
     "rows",
     "samples",
     "prompts",

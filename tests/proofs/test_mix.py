@@ -90,20 +90,23 @@ def test_chats_and_instructions_mix(shop: Shop) -> None:
     assert metrics["after"]["loss"] < metrics["before"]["loss"]
 
 
-def test_rows_of_the_hub_take_the_same_roles_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_the_hub_take_the_same_roles_and_split(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rows that come through `datasets` are split as the same rows in a file would be."""
     rows = instructions(20)
     monkeypatch.setattr("datasets.load_dataset", lambda *_given, **_named: rows)
     local = part("instruct", rows)
     hub = local.model_copy(update={"source": HubSource(id="acme/rows", revision="0" * 40)})
-    ours, theirs = data.load_part(hub), data.load_part(local)
+    job = shop.job(training("sft", "split", local))
+    ours, theirs = data.load_part(hub, job), data.load_part(local, job)
     assert [row.values for row in ours.held_out] == [row.values for row in theirs.held_out]
     assert {row.place for row in ours.train + ours.held_out} == {
         f"acme/rows:{number}" for number in range(1, 21)
     }
 
 
-def test_a_data_set_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_that_is_not_here_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """TL736 names it; no traceback of the hub client."""
 
     def absent(*_given: object, **_named: object) -> None:
@@ -114,6 +117,6 @@ def test_a_data_set_that_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch) ->
         update={"source": HubSource(id="acme/rows", revision="0" * 40)}
     )
     with pytest.raises(UserError) as told:
-        data.load_part(hub)
+        data.load_part(hub, shop.job(training("sft", "absent", hub)))
     assert told.value.diagnostic.code == "TL736"
     assert "acme/rows" in told.value.diagnostic.message

@@ -11,7 +11,8 @@ from tunelang.estimate.parameters import Architecture, Targets, count, lora_coun
 class Work:
     """`batch` rows an update of at most `length` tokens each; ppo adds prompt and reply.
 
-    `micro` and `recompute` (activations) are planned where they are None.
+    `rows` are the sequences of one row: a preference pair has two. `weights` is the kind whose
+    memory is counted. `micro` and `recompute` (activations) are planned where they are None.
     """
 
     architecture: Architecture
@@ -27,13 +28,9 @@ class Work:
     prompt: int = 0
     reply: int = 0
     epochs: int = 1
+    rows: int = 1
     micro: int | None = None
     recompute: bool | None = None
-
-    @property
-    def rows(self) -> int:
-        """Sequences of one row: a preference pair has two."""
-        return 2 if self.method == "reward_modeling" else 1
 
     @property
     def positions(self) -> int:

@@ -100,7 +100,8 @@ def _makes(declared: Declaration, scope: Scope, products: tuple[str, ...]) -> bo
     if declared.kind.text == "model":
         return not products or "lm" in products
     method = kinds.methods().get(method_of(declared, scope))
-    return not products or method is None or method.product in products
+    makes = {method.product, *method.products.values()} if method else set()
+    return not products or method is None or bool(makes & set(products))
 
 
 def _metrics(scope: Scope) -> Iterator[Candidate]:

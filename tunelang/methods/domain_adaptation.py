@@ -5,8 +5,8 @@ Gururangan et al. 2020, "Don't Stop Pretraining" (arXiv 2004.10964).
 
 from dataclasses import replace
 
-from tunelang.methods.training import PACKING, fields
-from tunelang.recipe.schema import Field, Method, Reference
+from tunelang.methods.training import DATA, LM, PACKING, fields
+from tunelang.recipe.schema import Field, Method
 
 METHOD = Method(
     name="domain_adaptation",
@@ -15,8 +15,8 @@ METHOD = Method(
     worker="tunelang.train.sft",
     product="lm",
     fields={
-        "model": Field(Reference(("model", "stage"), ("lm",)), "the model to start from"),
-        "data": Field(Reference(("data", "mix")), "text of the domain"),
+        "model": Field(LM, "the model to start from"),
+        "data": Field(DATA, "text of the domain"),
         **fields("sequences", lr="1e-5", schedule="cosine(warmup = 3%, floor = 10%)"),
         "packing": replace(PACKING, default="true"),
     },

@@ -3,8 +3,8 @@
 FLAN (Wei et al. 2021, arXiv 2109.01652); InstructGPT step 1 (arXiv 2203.02155).
 """
 
-from tunelang.methods.training import PACKING, fields
-from tunelang.recipe.schema import Field, Method, Reference, Symbol, Text
+from tunelang.methods.training import DATA, LM, PACKING, fields
+from tunelang.recipe.schema import Field, Method, Symbol, Text
 
 METHOD = Method(
     name="instruction_tuning",
@@ -13,8 +13,8 @@ METHOD = Method(
     worker="tunelang.train.sft",
     product="lm",
     fields={
-        "model": Field(Reference(("model", "stage"), ("lm",)), "the model to start from"),
-        "data": Field(Reference(("data", "mix")), "conversations"),
+        "model": Field(LM, "the model to start from"),
+        "data": Field(DATA, "conversations"),
         **fields("sequences"),
         "template": Field(
             Text(),

@@ -4,7 +4,7 @@ Schulman et al. 2017 (arXiv 1707.06347); Ziegler et al. 2019 (arXiv 1909.08593);
 Huang et al. 2024 (arXiv 2403.17031) where they differ.
 """
 
-from tunelang.methods.training import optimisation, weights
+from tunelang.methods.training import DATA, LM, optimisation, weights
 from tunelang.recipe.schema import (
     ALL,
     Count,
@@ -18,8 +18,6 @@ from tunelang.recipe.schema import (
     Reference,
     Whole,
 )
-
-LM = Reference(("model", "stage"), ("lm",))
 
 KL = {
     "coefficient": Field(Number(least=0), "weight of the KL penalty (beta) at the start", "0.05"),
@@ -59,7 +57,7 @@ METHOD = Method(
             LM, "the model KL is measured against; else the policy's start", optional=True
         ),
         "reward": Field(Reference(("stage",), ("reward",)), "the reward model that scores replies"),
-        "prompts": Field(Reference(("data", "mix")), "what the policy is asked"),
+        "prompts": Field(DATA, "what the policy is asked"),
         "weights": Field(weights(), "what trains", "full"),
         "train": Field(
             HowLong(("episodes", "steps", "epochs")), "how long it trains", "10k episodes"

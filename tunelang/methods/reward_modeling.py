@@ -3,8 +3,8 @@
 Bradley-Terry loss of Ziegler et al. 2019 (arXiv 1909.08593) and InstructGPT (arXiv 2203.02155).
 """
 
-from tunelang.methods.training import fields
-from tunelang.recipe.schema import Field, Flag, Method, Number, Reference
+from tunelang.methods.training import DATA, LM, fields
+from tunelang.recipe.schema import Field, Flag, Method, Number
 
 METHOD = Method(
     name="reward_modeling",
@@ -13,8 +13,8 @@ METHOD = Method(
     worker="tunelang.train.reward",
     product="reward",
     fields={
-        "model": Field(Reference(("model", "stage"), ("lm",)), "the model to start from"),
-        "data": Field(Reference(("data", "mix")), "preference pairs"),
+        "model": Field(LM, "the model to start from"),
+        "data": Field(DATA, "preference pairs"),
         # InstructGPT: one epoch, lr 9e-6, 64 prompts a batch.
         **fields("pairs", lr="9e-6", batch="64 pairs"),
         "margin": Field(Flag(), "subtract the rows' margin column in the loss", "false"),
@@ -25,5 +25,6 @@ METHOD = Method(
     data_field="data",
     formats=("preference",),
     noun="pairs",
+    sequences=2,
     metrics=("accuracy", "loss", "margin"),
 )

@@ -3,8 +3,8 @@
 InstructGPT step 1 (Ouyang et al. 2022, arXiv 2203.02155).
 """
 
-from tunelang.methods.training import PACKING, fields
-from tunelang.recipe.schema import Field, Method, Reference, Symbol
+from tunelang.methods.training import DATA, LM, PACKING, fields
+from tunelang.recipe.schema import Field, Method, Symbol
 
 METHOD = Method(
     name="sft",
@@ -13,8 +13,8 @@ METHOD = Method(
     worker="tunelang.train.sft",
     product="lm",
     fields={
-        "model": Field(Reference(("model", "stage"), ("lm",)), "the model to start from"),
-        "data": Field(Reference(("data", "mix")), "prompts with their replies"),
+        "model": Field(LM, "the model to start from"),
+        "data": Field(DATA, "prompts with their replies"),
         **fields("sequences"),
         "loss_on": Field(Symbol(("reply", "all")), "which tokens are trained", "reply"),
         "packing": PACKING,

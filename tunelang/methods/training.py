@@ -38,10 +38,23 @@ SCHEDULE = Variant(
 )
 
 
-def weights() -> Variant:
-    """What may stand in `weights`: every kind that is installed."""
-    kinds = registry.parts("weights", "WEIGHTS")
-    return Variant({kind.name: kind.fields for kind in kinds})
+# What stages start from and read; a stage that makes rows may stand where a data set may.
+LM = Reference(("model", "stage"), ("lm",))
+DATA = Reference(("data", "mix", "stage"), ("data",))
+
+
+def weights(*names: str) -> Variant:
+    """What may stand in `weights`: the kinds named, else full, lora and qlora."""
+    kinds = {kind.name: kind for kind in registry.parts("weights", "WEIGHTS")}
+    chosen = names or ("full", "lora", "qlora")
+    return Variant({name: kinds[name].fields for name in chosen})
+
+
+def running() -> dict[str, Field]:
+    """What a stage that trains nothing needs to run."""
+    shared = optimisation()
+    names = ("precision", "seed", "on", "micro", "attention", "deterministic")
+    return {name: shared[name] for name in names}
 
 
 def fields(noun: str, **defaults: str) -> dict[str, Field]:
@@ -94,7 +107,7 @@ def optimisation(**defaults: str) -> dict[str, Field]:
             Reference(("hardware",)), "where it runs; else this machine", optional=True, key=False
         ),
         "micro": Field(
-            Count(("sequences", "pairs", "episodes")),
+            Count(("sequences", "pairs", "lists", "episodes")),
             "rows a device holds at once; planned from memory unless given",
             optional=True,
             key=False,

@@ -114,26 +114,29 @@ def _step(stage: Declared, building: Building) -> Step | None:
     assert method is not None
     inputs = _inputs(stage, building)
     mixture, extent = mixture_of(stage, building.recipe, building.found)
-    batch = batch_of(stage, building.found)
     if extent:
         building.extents[stage.name] = extent
-    schedule = schedule_of(stage, batch, extent, building.found) if extent else None
-    if inputs is None or mixture is None or schedule is None:
+    if inputs is None or (mixture is None and method.data_field):
         return None
-    weights: Choice = stage.get("weights")
+    batch = batch_of(stage, building.found) if method.trains else None
+    schedule = schedule_of(stage, batch, extent, building.found) if batch and extent else None
+    if method.trains and schedule is None:
+        return None
+    weights: Choice | None = stage.get("weights")
+    length: Quantity | None = stage.get("length")
     step = Step(
         name=stage.name,
         method=method.name,
         method_version=method.version,
         worker=method.worker,
         key="",
-        product=method.product,
-        seed=stage.get("seed"),
-        precision=str(stage.get("precision")),  # type: ignore[arg-type]
+        product=stage.product or method.product,
+        seed=stage.get("seed") or 0,
+        precision=str(stage.get("precision") or "fp32"),  # type: ignore[arg-type]
         inputs=inputs,
         data=mixture,
-        weights=Weights(kind=weights.name, fields=_plain_choice(weights)),
-        length=int(stage.get("length").amount),
+        weights=Weights(kind=weights.name, fields=_plain_choice(weights)) if weights else None,
+        length=int(length.amount) if length else None,
         lr=stage.get("lr"),
         schedule=schedule,
         batch=batch,
@@ -148,11 +151,11 @@ def _step(stage: Declared, building: Building) -> Step | None:
 
 
 def _inputs(stage: Declared, building: Building) -> dict[str, ModelRef] | None:
-    """What each role loads; the reference of ppo is the policy's start unless it is named."""
+    """What each role loads; the reference is the stage's own start unless it is named."""
     assert stage.method is not None
     refs = {role: stage.get(role) for role in stage.method.inputs}
     if "reference" in refs and refs["reference"] is None:
-        refs["reference"] = refs["policy"]
+        refs["reference"] = refs[stage.method.inputs[0]]
     found = {role: _model_ref(ref, building) for role, ref in refs.items() if ref}
     models = {role: ref for role, ref in found.items() if ref is not None}
     return models if len(models) == len(found) else None
@@ -167,7 +170,8 @@ def _model_ref(ref: Ref, building: Building) -> ModelRef | None:
 
 def _after(stage: Declared, building: Building) -> list[str]:
     assert stage.method is not None
-    names = [ref.name for role in stage.method.inputs if (ref := stage.get(role))]
+    roles = (*stage.method.inputs, stage.method.data_field)
+    names = [ref.name for role in roles if (ref := stage.get(role))]
     return [name for name in dict.fromkeys(names) if name in building.steps]
 
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tunelang.estimate.predicted import Estimate as Estimate
+from tunelang.recipe.schema import Product
+from tunelang.sources.parts import LOCAL as LOCAL
 from tunelang.sources.parts import DataFormat as DataFormat
 from tunelang.sources.parts import DataPart as DataPart
 from tunelang.sources.parts import FilesSource as FilesSource
@@ -18,6 +20,7 @@ from tunelang.sources.parts import Frozen as Frozen
 from tunelang.sources.parts import HoldOut as HoldOut
 from tunelang.sources.parts import HubSource as HubSource
 from tunelang.sources.parts import InlineSource as InlineSource
+from tunelang.sources.parts import StoreSource as StoreSource
 
 # --- models ---------------------------------------------------------------------------------
 
@@ -158,7 +161,7 @@ class Step(Frozen):
 
     `inputs` by role: model, or policy, reference, reward, value. `fields` are the method's
     own resolved values as plain JSON (numbers in base units), all of which are in the key.
-    `product` is the artifact type made: `lm` (a policy) or `reward`. `later` is what the recipe
+    `product` is the artifact type made. `later` is what the recipe
     asks for that no worker can do yet: a step with any is planned and never started.
     """
 
@@ -168,7 +171,7 @@ class Step(Frozen):
     method_version: int
     worker: str  # the module whose run(step, job) does it
     key: str
-    product: Literal["lm", "reward"]
+    product: Product
     seed: int
     precision: Literal["fp32", "bf16", "fp8"]
     inputs: dict[str, ModelRef] = Field(default_factory=dict)

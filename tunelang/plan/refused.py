@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, error
-from tunelang.plan.ir import DataPart, HubSource
+from tunelang.plan.ir import LOCAL, DataPart
 from tunelang.recipe.model import Choice, Declared, Given
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.sources import RowError, rows
@@ -27,7 +27,7 @@ def at(problem: RowError, declared: Declared) -> Diagnostic:
 
 def of_part(problem: RowError, declared: Declared, part: DataPart) -> Diagnostic:
     """As `at`; a missing column is said where the recipe names it."""
-    if problem.diagnostic.code != "TL301" or isinstance(part.source, HubSource):
+    if problem.diagnostic.code != "TL301" or not isinstance(part.source, LOCAL):
         return at(problem, declared)
     first = next((tuple(values) for values, _ in rows.raw_rows(part.source)), ())
     missing = next(_missing(declared.get("format"), first), None)

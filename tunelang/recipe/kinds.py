@@ -16,6 +16,7 @@ from tunelang.recipe.schema import (
     Ratio,
     Symbol,
     Text,
+    WeightsKind,
     Whole,
 )
 
@@ -51,6 +52,12 @@ PARAM_TYPES: Mapping[str, Field] = {
 @cache
 def methods() -> dict[str, Method]:
     return {method.name: method for method in registry.parts("methods", "METHOD")}
+
+
+@cache
+def weights() -> dict[str, WeightsKind]:
+    """Every kind of `weights` that is installed."""
+    return {kind.name: kind for kind in registry.parts("weights", "WEIGHTS")}
 
 
 @cache

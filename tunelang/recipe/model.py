@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tunelang.recipe.schema import Method
+from tunelang.recipe.schema import Method, Product
 from tunelang.source import Source, Span
 from tunelang.syntax.tree import Value
 
@@ -95,6 +95,15 @@ class Declared:
         """Where the value is written, else the declaration's name."""
         given = self.values.get(path)
         return given.span if given and given.span else self.span
+
+    @property
+    def product(self) -> Product | None:
+        """What a stage makes; None of all else."""
+        if self.method is None:
+            return None
+        chosen = self.get(self.method.decides) if self.method.decides else None
+        word = chosen.name if isinstance(chosen, Choice) else str(chosen)
+        return self.method.products.get(word, self.method.product)
 
     def references(self) -> Iterator[tuple[str, Ref, Span]]:
         """Every declaration this one names, with the path and place of the reference."""

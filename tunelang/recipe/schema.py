@@ -161,20 +161,26 @@ class Field:
     later: tuple[str, ...] = ()
 
 
+Product = Literal["lm", "reward", "classifier", "prompted", "data", "metrics", "export"]
+
+
 @dataclass(frozen=True)
 class Method:
     """A method: what it is, what it reads and makes. `worker` is the module that runs it.
 
-    `inputs` names the fields that hold models and `data_field` the one that holds rows; `formats`
-    are the data formats it takes. `noun` is what its batch counts, `metrics` what it measures on
-    held-out rows, `copies` how many models it keeps in memory beside the one that trains.
+    `inputs` names the fields that hold models and `data_field` the one that holds rows (empty:
+    it reads none); `formats` are the data formats it takes. `noun` is what its batch counts,
+    `metrics` what it measures on held-out rows, `copies` which models it keeps in memory beside the
+    one that trains, `sequences` how many sequences one row is. A method that does not train has no
+    `weights`, `lr` and schedule. `products` are by the word of the field `decides`, where what is
+    made depends on one.
     """
 
     name: str
     version: int
     doc: str
     worker: str
-    product: Literal["lm", "reward"]
+    product: Product
     fields: Mapping[str, Field]
     inputs: tuple[str, ...]
     data_field: str
@@ -182,16 +188,25 @@ class Method:
     noun: str
     metrics: tuple[str, ...]
     copies: tuple[str, ...] = ()
+    sequences: int = 1
+    trains: bool = True
+    decides: str = ""
+    products: Mapping[str, Product] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class WeightsKind:
-    """One way to say what trains: the variant's name, its fields and a line for people."""
+    """One way to say what trains: the variant's name, its fields and a line for people.
+
+    `adapter`: the model's own weights stay as they are and a small file is saved beside them.
+    `like` is the kind whose memory its own resembles most.
+    """
 
     name: str
     doc: str
     fields: Mapping[str, Field] = field(default_factory=dict)
     adapter: bool = False
+    like: Literal["full", "lora", "qlora"] = "full"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
     for recipe, stage in stages(resolved, "ppo"):
         policy, reward = stage.get("policy"), stage.get("reward")
         judge = recipe.declared.get(reward.name) if reward else None
-        is_judge = judge and judge.method and judge.method.product == "reward"
+        is_judge = judge and judge.product == "reward"
         start = graph.start_of(judge) if judge and is_judge else None
         if policy and start and start != policy.name:
             yield warning(
@@ -57,7 +57,7 @@ def metric_of_method(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL714: a gate asks for a metric that the stage's method does not measure."""
     for recipe, stage in stages(resolved):
         assert stage.method is not None
-        product = stage.method.product
+        product = stage.product
         for check in stage.checks:
             known = _measurable(stage.method.metrics, product, on=check.on is not None)
             if check.metric not in known and not _benchmarked(recipe, check):
@@ -76,7 +76,7 @@ def _benchmarked(recipe: Recipe, check: Check) -> bool:
     return bool(check.on and check.on.name in recipe.of_kind("benchmark"))
 
 
-def _measurable(own: tuple[str, ...], product: str, *, on: bool) -> tuple[str, ...]:
+def _measurable(own: tuple[str, ...], product: str | None, *, on: bool) -> tuple[str, ...]:
     """What can be measured on other rows depends on what the stage makes."""
     if not on:
         return own

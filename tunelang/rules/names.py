@@ -21,7 +21,16 @@ from tunelang.recipe.schema import Reference
 from tunelang.recipe.typed import flat
 from tunelang.source import Span
 
-PRODUCTS = {"lm": "a language model", "reward": "a reward model"}
+PRODUCTS = {
+    "lm": "a language model",
+    "reward": "a reward model",
+    "classifier": "a classifier",
+    "prompted": "a model with examples in its prompt",
+    "data": "rows",
+    "metrics": "figures",
+    "export": "a folder for other tools",
+    None: "nothing",
+}
 
 
 def wrong_stage_kind(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -34,10 +43,10 @@ def wrong_stage_kind(resolved: Resolved) -> Iterator[Diagnostic]:
         for path, ref, span in stage.references():
             wanted = known[path].type if path in known else None
             made = recipe.declared.get(ref.name)
-            if isinstance(wanted, Reference) and wanted.products and made and made.kind == "stage":
-                assert made.method is not None
-                if made.method.product not in wanted.products:
-                    yield _wrong_stage(stage, (path, span), made, (recipe, wanted))
+            if not (isinstance(wanted, Reference) and wanted.products):
+                continue
+            if made and made.kind == "stage" and made.product not in wanted.products:
+                yield _wrong_stage(stage, (path, span), made, (recipe, wanted))
 
 
 def _wrong_stage(
@@ -46,12 +55,8 @@ def _wrong_stage(
     path, span = where
     recipe, wanted = context
     assert made.method is not None
-    fits = [
-        n
-        for n, s in recipe.stages.items()
-        if s.method and s.method.product in wanted.products and s is not stage
-    ]
-    makes = PRODUCTS[made.method.product]
+    fits = [n for n, s in recipe.stages.items() if s.product in wanted.products and s is not stage]
+    makes = PRODUCTS[made.product]
     needs = " or ".join(PRODUCTS[product] for product in wanted.products)
     guess = nearest(made.name, fits) or (fits[0] if len(fits) == 1 else None)
     return error(

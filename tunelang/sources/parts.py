@@ -33,7 +33,19 @@ class InlineSource(Frozen):
     rows: list[dict[str, Any]]
 
 
-RowSource = Annotated[FilesSource | HubSource | InlineSource, Field(discriminator="kind")]
+class StoreSource(Frozen):
+    """The rows that an earlier step made: `objects/KEY/rows.jsonl` of the store."""
+
+    kind: Literal["store"] = "store"
+    key: str
+
+
+RowSource = Annotated[
+    FilesSource | HubSource | InlineSource | StoreSource, Field(discriminator="kind")
+]
+
+
+LOCAL = (FilesSource, InlineSource)  # what can be read before anything has run
 
 
 class DataFormat(Frozen):

@@ -12,13 +12,14 @@ from typing import Any, Generic, TypeVar
 import tunelang.sources.rows as sources
 from tunelang.diagnostic import error
 from tunelang.errors import UserError
-from tunelang.plan.ir import DataPart, HubSource, Mixture, Step
+from tunelang.plan.ir import DataPart, FilesSource, HubSource, Mixture, Step, StoreSource
 from tunelang.sources import RowError
 from tunelang.train import mix
 from tunelang.train.job import Job, fail
 
 T = TypeVar("T")
 MOST_HELD_OUT = 64  # rows measured before and after: enough to see a change
+ROWS = "rows.jsonl"  # of an object whose product is rows
 GLANCE = 16  # of them while training: measuring all had taken half of a short stage's time
 
 
@@ -40,15 +41,15 @@ class Split(Generic[T]):
     held_out: list[T]
 
 
-def load(mixture: Mixture) -> list[Split[Example]]:
+def load(mixture: Mixture, job: Job) -> list[Split[Example]]:
     """Every part of a mix, read and split. Raises UserError for rows that cannot be read."""
-    return [load_part(part) for part in mixture.parts]
+    return [load_part(part, job) for part in mixture.parts]
 
 
-def load_part(part: DataPart) -> Split[Example]:
+def load_part(part: DataPart, job: Job) -> Split[Example]:
     """One part; rows of the hub come through `datasets`, the split is the same for all."""
     try:
-        rows = list(hub_rows(part)) if isinstance(part.source, HubSource) else sources.read(part)
+        rows = list(hub_rows(part)) if isinstance(part.source, HubSource) else here(part, job)
         train, held_out = sources.split(rows, part)
     except RowError as wrong:
         raise UserError(wrong.diagnostic) from wrong
@@ -58,6 +59,14 @@ def load_part(part: DataPart) -> Split[Example]:
         [Example(kind, row.values, row.place) for row in train],
         [Example(kind, row.values, row.place) for row in held_out],
     )
+
+
+def here(part: DataPart, job: Job) -> list[sources.Row]:
+    """The rows of files, of the recipe, or of an earlier step's object."""
+    if not isinstance(part.source, StoreSource):
+        return sources.read(part)
+    made = FilesSource(paths=[str(job.store.object(part.source.key) / ROWS)])
+    return sources.read(part.model_copy(update={"source": made}))
 
 
 def hub_rows(part: DataPart) -> Iterator[Any]:

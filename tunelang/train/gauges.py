@@ -31,7 +31,7 @@ def rows_of(measure: Measure, job: Job, write: Callable[[Example], list[Any]]) -
     """The rows one measure is taken on, at most as many as the step's own."""
     if measure.data is None:
         return []
-    split = data.load_part(measure.data)
+    split = data.load_part(measure.data, job)
     if not split.held_out:
         split = data.Split(split.name, [], split.train)
     return data.spread([data.encode(split, write)], job)

@@ -6,7 +6,6 @@ step; on 4-bit weights they stay attached and frozen, because merging there woul
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunelang.plan.ir import HubModel, ModelRef
+from tunelang.train import deltas
 from tunelang.train.folders import Origin, origin, tokenizer_folder, weights_folder
 from tunelang.train.job import Job, fail
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-PREFIX = "base_model.model."  # of every key in a PEFT adapter file
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def load(ref: ModelRef, job: Job, *, precision: str, quant: str | None = None) -
     elif known.deltas:
         model = read_weights(known, job, torch.float32)
         for key in known.deltas:
-            merge_delta(model, job.store.object(key) / "adapter")
+            deltas.apply(model, job.store.object(key))
         cast(model, precision)
     else:
         model = read_weights(known, job, DTYPES[precision])
@@ -135,24 +134,6 @@ def keep_layout(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - no stub has it
-
-
-def merge_delta(model: nn.Module, adapter: Path) -> None:
-    """W <- W + (alpha / r) B A for every layer of a LoRA adapter; `model` is in fp32."""
-    settings = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
-    scale = settings["lora_alpha"] / settings["r"]
-    tensors = load_file(adapter / "adapter_model.safetensors")
-    modules = dict(model.named_modules())
-    for key, a in tensors.items():
-        if not key.endswith(".lora_A.weight"):
-            continue
-        name = key.removeprefix(PREFIX).removesuffix(".lora_A.weight")
-        b = tensors[key.replace(".lora_A.", ".lora_B.")]
-        layer = modules.get(name)
-        if not isinstance(layer, nn.Linear) or layer.weight.shape != (b.shape[0], a.shape[1]):
-            fail("TL411", "adapter-of-other-base", f"`{adapter}` does not fit: no layer {name}")
-        with torch.no_grad():
-            layer.weight += scale * (b.float() @ a.float())  # [out, r] @ [r, in]
 
 
 def attach_deltas(model: Any, deltas: tuple[str, ...], job: Job) -> tuple[Any, tuple[str, ...]]:

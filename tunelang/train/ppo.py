@@ -114,7 +114,7 @@ def prompts(step: Step, job: Job, speech: Speech) -> list[data.Split[Asked]]:
             return []
         return [Asked(words, ids)]
 
-    parts = [data.encode(split, write) for split in data.load(sft.mixture(step))]
+    parts = [data.encode(split, write) for split in data.load(sft.mixture(step), job)]
     if left_out:
         job.note(f"{left_out} prompts are left out: empty, or longer than {length} tokens")
     data.need_rows(parts, step)

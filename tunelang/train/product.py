@@ -72,6 +72,10 @@ def begin(job: Job) -> Any:
 def weights(step: Step, job: Job, finished: Finished) -> dict[str, Any]:
     """Save the adapter or the whole model; return how product.json names what it rests on."""
     trained, start = finished.trained, finished.origin
+    deltas = [*start.deltas, step.key]
+    if trained.delta is not None:
+        trained.delta.save(job.product / trained.delta.folder)
+        return {"base": json_of(start.base), "quant": start.quant, "deltas": deltas}
     if trained.adapter is None:
         trained.model.config.use_cache = True  # as users of the folder expect
         with os_errors():
@@ -79,7 +83,6 @@ def weights(step: Step, job: Job, finished: Finished) -> dict[str, Any]:
         finished.tokenizer.save_pretrained(job.product / "model")
         return {"base": None, "quant": None, "deltas": []}
     save_adapter(trained.model, trained.adapter, job.product / "adapter")
-    deltas = [*start.deltas, step.key]
     return {"base": json_of(start.base), "quant": start.quant, "deltas": deltas}
 
 

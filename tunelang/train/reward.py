@@ -132,7 +132,7 @@ def run(step: Step, job: Job) -> Metrics:
     writer = Writer(
         Speech(start.tokenizer, start.template), step.length or 0, bool(step.fields.get("margin"))
     )
-    parts = [data.encode(split, writer) for split in data.load(sft.mixture(step))]
+    parts = [data.encode(split, writer) for split in data.load(sft.mixture(step), job)]
     report(writer, job)
     data.need_rows(parts, step)
     data.tell_passes(parts, step, job)

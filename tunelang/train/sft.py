@@ -125,7 +125,7 @@ def spoken_template(step: Step, speech: Speech, start: Loaded) -> str | None:
 
 def gather(step: Step, job: Job, speech: Speech) -> Material:
     """Read, write as tokens, pack; check the masks."""
-    loaded = data.load(mixture(step))
+    loaded = data.load(mixture(step), job)
     default = "all" if step.method == "domain_adaptation" else "reply"
     writer = Writer(speech, step.length or 0, str(step.fields.get("loss_on", default)))
     encoded = [data.encode(split, writer) for split in loaded]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
@@ -24,19 +25,31 @@ from tunelang.train.job import fail
 from tunelang.train.model import Loaded
 
 ADAPTERS = ("lora", "qlora")
+KINDS: dict[str, str] = {}  # modules of the other kinds of `weights`
+
+
+class Delta(Protocol):
+    """What one kind of `weights` saves beside a base; `deltas.apply` knows its folder."""
+
+    folder: str
+
+    def save(self, folder: Path) -> None:
+        """Write the trained part into a fresh folder."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with something to train. `adapter` is its name, or None for all weights.
+    """A model with something to train. `adapter` is its name, or None for the model's own weights.
 
     `start` are the adapters that are part of the stage's start; using only those is exactly
-    the model the stage began with: the reference.
+    the model the stage began with: the reference. `delta` saves what trained where that is
+    neither an adapter nor the whole model.
     """
 
     model: Any
     adapter: str | None
     start: tuple[str, ...]
+    delta: Delta | None = None
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -59,9 +72,15 @@ def quantised(step: Step) -> str | None:
 
 
 def make_trainable(loaded: Loaded, weights: Weights, name: str = "default") -> Trained:
-    """Everything for `full`, a fresh adapter called `name` for lora and qlora."""
-    if weights.kind not in ADAPTERS:
+    """Everything for `full`, a fresh adapter called `name` for lora and qlora.
+
+    Every other kind has a module of its own with a function `make`.
+    """
+    if weights.kind == "full":
         return everything(loaded)
+    if weights.kind not in ADAPTERS:
+        made: Trained = import_module(KINDS[weights.kind]).make(loaded, weights)
+        return made
     model = add_adapter(loaded.model, name, weights)
     trained = Trained(model, name, loaded.attached)
     train_only(model, [name])

@@ -24,4 +24,6 @@ FIELDS = {
     "dropout": Field(Ratio(), "dropout before A while training", "0%"),
 }
 
-WEIGHTS = WeightsKind("lora", "low-rank adapters beside frozen weights", FIELDS, adapter=True)
+WEIGHTS = WeightsKind(
+    "lora", "low-rank adapters beside frozen weights", FIELDS, adapter=True, like="lora"
+)

@@ -3,4 +3,6 @@
 from tunelang.recipe.schema import WeightsKind
 from tunelang.weights.lora import FIELDS
 
-WEIGHTS = WeightsKind("qlora", "adapters over a base held in 4-bit NF4", FIELDS, adapter=True)
+WEIGHTS = WeightsKind(
+    "qlora", "adapters over a base held in 4-bit NF4", FIELDS, adapter=True, like="qlora"
+)

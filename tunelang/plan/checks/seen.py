@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunelang.plan.ir import DataPart, HubSource, Plan, Step
+from tunelang.plan.ir import LOCAL, DataPart, Plan, Step
 from tunelang.plan.passes.context import Context
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared
@@ -42,7 +42,7 @@ def of_step(step: Step, context: Context) -> Iterator[Seen]:
 
 def known(part: DataPart) -> Facts | None:
     """The facts of a local part; what cannot be read is said where the plan reads it."""
-    if isinstance(part.source, HubSource):
+    if not isinstance(part.source, LOCAL):
         return None
     try:
         return facts(part)

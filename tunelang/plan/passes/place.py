@@ -12,7 +12,7 @@ from tunelang.plan.ir import Place, Plan, Step
 from tunelang.plan.machines import hardware_of, machine_of
 from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN, Extent
-from tunelang.recipe import graph
+from tunelang.recipe import graph, kinds
 from tunelang.recipe.model import Declared
 from tunelang.rules.edits import setting
 
@@ -52,17 +52,18 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
     architecture = architecture_of(step, context)
     if architecture is None:
         return None
-    assert step.schedule and step.batch and step.weights and step.length
+    assert step.schedule and step.batch and step.weights and step.length and declared.method
     micro = declared.get("micro")
     reply = declared.get("rollout.reply")
     fields = step.weights.fields
     targets = fields.get("targets", "all_linear")
-    typical = _typical(step, context.extents.get(step.name))
+    kind = kinds.weights()[step.weights.kind]
+    typical = _typical(step, context.extents.get(step.name), declared.method.sequences)
     return Work(
         architecture=architecture,
         method=step.method,
-        weights=step.weights.kind,
-        rank=fields.get("rank", 0),
+        weights=kind.like,
+        rank=fields.get("rank", 1 if kind.adapter else 0),
         targets="all_linear" if targets == "all_linear" else tuple(targets),
         batch=step.batch.size,
         length=step.length,
@@ -72,18 +73,18 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
         prompt=typical if reply else 0,
         reply=int(reply.amount) if reply else 0,
         epochs=declared.get("rollout.epochs") or 1,
+        rows=declared.method.sequences,
         micro=int(micro.amount) if micro else None,
         recompute=RECOMPUTE.get(str(declared.get("checkpointing"))),
     )
 
 
-def _typical(step: Step, extent: Extent | None) -> int:
+def _typical(step: Step, extent: Extent | None, each: int) -> int:
     """Tokens of a usual row: packed ones are full, others as long as their text and marks."""
     assert step.length
     if step.fields.get("packing") or extent is None or not (extent.rows and extent.characters):
         return step.length
-    sequences = extent.rows * (2 if step.product == "reward" else 1)
-    tokens = extent.characters / sequences / CHARACTERS_PER_TOKEN
+    tokens = extent.characters / (extent.rows * each) / CHARACTERS_PER_TOKEN
     return min(step.length, round(tokens) + MARKS)
 
 
