@@ -21,8 +21,12 @@ METRICS = {
         Metric("perplexity", "number", "less", "e to the mean cross-entropy per token"),
         Metric("token_accuracy", "ratio", "more", "share of trained tokens predicted first"),
         Metric(
-            "accuracy", "ratio", "more", "share of pairs in which the chosen reply scores higher"
+            "accuracy",
+            "ratio",
+            "more",
+            "share of pairs in which the chosen reply scores higher, or of rows classified right",
         ),
+        Metric("macro_f1", "ratio", "more", "F1 of each class, averaged over classes"),
         Metric("margin", "number", "more", "mean score of the chosen minus the rejected reply"),
         Metric("reward", "number", "more", "mean score of the reward model"),
         Metric("kl", "number", "less", "mean KL divergence to the reference per reply, in nats"),

@@ -28,7 +28,8 @@ Metrics = Mapping[str, Mapping[str, float]]
 class Finished:
     """What a step leaves. `template` is the chat template its product speaks, None for plain text.
 
-    `head` [1, H] and `bias` belong to a reward; `series` are a few points for the report.
+    `head` [1, H] and `bias` belong to a reward; `tensors` are further safetensors files by name;
+    `series` are a few points for the report.
     """
 
     trained: Trained
@@ -40,6 +41,7 @@ class Finished:
     series: Sequence[Mapping[str, Any]] = ()
     head: Tensor | None = None
     bias: float = 0.0
+    tensors: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -53,6 +55,8 @@ def write(step: Step, job: Job, finished: Finished) -> None:
         if finished.head is not None:
             write_tensors(folder / "head.safetensors", {"weight": finished.head.float()})
             said |= {"head": "head.safetensors", "bias": finished.bias}
+        for name, tensors in finished.tensors.items():
+            write_tensors(folder / name, dict(tensors))
         describe(step, job, said | {"template_sha256": digest(finished.template), **finished.more})
         series = [dict(point) for point in finished.series]
         write_json(folder / "metrics.json", {**finished.metrics, "series": series})
