@@ -5,17 +5,16 @@ One function per kind of delta, found by the folder that an object keeps it in. 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 
 from tunelang.train.job import fail
 
-PREFIX = "base_model.model."  # of every key in a PEFT adapter file
+NAME = "merged"  # of the adapter while it is merged
 
 
 def apply(model: nn.Module, product: Path) -> None:
@@ -28,22 +27,24 @@ def apply(model: nn.Module, product: Path) -> None:
         FOLDERS[name](model, product / name)
 
 
-def lora(model: nn.Module, adapter: Path) -> None:
-    """W <- W + (alpha / r) B A for every layer of a LoRA adapter; `model` is in fp32."""
-    settings = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
-    scale = settings["lora_alpha"] / settings["r"]
-    tensors = load_file(adapter / "adapter_model.safetensors")
-    modules = dict(model.named_modules())
-    for key, a in tensors.items():
-        if not key.endswith(".lora_A.weight"):
-            continue
-        name = key.removeprefix(PREFIX).removesuffix(".lora_A.weight")
-        b = tensors[key.replace(".lora_A.", ".lora_B.")]
-        layer = modules.get(name)
-        if not isinstance(layer, nn.Linear) or layer.weight.shape != (b.shape[0], a.shape[1]):
-            fail("TL411", "adapter-of-other-base", f"`{adapter}` does not fit: no layer {name}")
-        with torch.no_grad():
-            layer.weight += scale * (b.float() @ a.float())  # [out, r] @ [r, in]
+def adapter(model: nn.Module, folder: Path) -> None:
+    """Merge an adapter of any of PEFT's kinds, by PEFT's own arithmetic.
+
+    TL411 where it was made for another model: a layer is missing, or has another shape.
+    """
+    try:
+        wrapped = PeftModel.from_pretrained(model, str(folder), adapter_name=NAME)
+    except (ValueError, RuntimeError, KeyError) as wrong:
+        fail("TL411", "adapter-of-other-base", f"`{folder}` does not fit: {_short(wrong)}")
+    held = load_file(folder / "adapter_model.safetensors").keys()
+    missing = held - get_peft_model_state_dict(wrapped, adapter_name=NAME).keys()
+    if missing:
+        fail("TL411", "adapter-of-other-base", f"`{folder}` does not fit: no {min(missing)}")
+    wrapped.merge_and_unload()
 
 
-FOLDERS: dict[str, Callable[[nn.Module, Path], None]] = {"adapter": lora}
+def _short(wrong: Exception) -> str:
+    return str(wrong).strip().splitlines()[-1].strip()
+
+
+FOLDERS: dict[str, Callable[[nn.Module, Path], None]] = {"adapter": adapter}

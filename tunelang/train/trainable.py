@@ -25,6 +25,7 @@ from tunelang.train.job import fail
 from tunelang.train.model import Loaded
 
 ADAPTERS = ("lora", "qlora")
+ROUTERS = {"gate", "router"}  # of mixtures of experts, as transformers names them
 KINDS: dict[str, str] = {}  # modules of the other kinds of `weights`
 
 
@@ -103,7 +104,7 @@ def everything(loaded: Loaded) -> Trained:
 
 def add_adapter(model: Any, name: str, weights: Weights) -> Any:
     """`model` as a PeftModel with one more fresh adapter in fp32: A random, B zero."""
-    settings = lora(weights.fields)
+    settings = lora(weights.fields, model)
     try:
         if isinstance(model, PeftModel):
             model.add_adapter(name, settings)
@@ -124,14 +125,22 @@ def add_adapter(model: Any, name: str, weights: Weights) -> Any:
     return model
 
 
-def lora(fields: Mapping[str, Any]) -> LoraConfig:
-    """PEFT's settings for our fields."""
+def lora(fields: Mapping[str, Any], model: nn.Module) -> LoraConfig:
+    """PEFT's settings for our fields.
+
+    `all_linear` is every linear layer and every expert, and not the routers: an adapter there
+    would change which experts are asked (and nothing keeps their load even).
+    """
     targets = fields["targets"]
+    routers = sorted(ROUTERS & {path.rpartition(".")[2] for path, _ in model.named_modules()})
     return LoraConfig(
         r=int(fields["rank"]),
         lora_alpha=fields["alpha"],
         lora_dropout=float(fields["dropout"]),
         target_modules="all-linear" if targets == "all_linear" else list(targets),
+        exclude_modules=routers if routers and targets == "all_linear" else None,
+        use_rslora=bool(fields.get("rslora", False)),
+        use_dora=bool(fields.get("dora", False)),
         task_type="CAUSAL_LM",
         bias="none",
     )

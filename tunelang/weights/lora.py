@@ -3,6 +3,7 @@
 from tunelang.recipe.schema import (
     Either,
     Field,
+    Flag,
     ListOf,
     Number,
     Ratio,
@@ -22,6 +23,11 @@ FIELDS = {
         "all_linear",
     ),
     "dropout": Field(Ratio(), "dropout before A while training", "0%"),
+    # Kalajdzievski 2023 (arXiv 2312.03732): with alpha / rank a large rank learns no faster.
+    "rslora": Field(Flag(), "scale by alpha / sqrt(rank) instead", "false"),
+    # Liu et al. 2024 (arXiv 2402.09353): the length of each row of W trains apart from where it
+    # points.
+    "dora": Field(Flag(), "train the length of every row beside its direction", "false"),
 }
 
 WEIGHTS = WeightsKind(
