@@ -9,7 +9,7 @@ from typing import Any
 from tunelang.diagnostic import Diagnostic
 from tunelang.plan import later
 from tunelang.plan.checks import check as check_plan
-from tunelang.plan.data import count, data_part, mixture_of
+from tunelang.plan.data import Earlier, count, data_part, mixture_of
 from tunelang.plan.ir import Gate, Measure, ModelRef, Place, Plan, Step, StoreModel, Weights
 from tunelang.plan.keys import key_of, stack
 from tunelang.plan.models import Base, base_of
@@ -20,6 +20,7 @@ from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 from tunelang.recipe.typed import flat
 from tunelang.rules.speech import template_text
+from tunelang.rules.stages import data_of
 from tunelang.units import Quantity
 
 # Fields with a slot of their own in Step; all others go into Step.fields.
@@ -113,7 +114,8 @@ def _step(stage: Declared, building: Building) -> Step | None:
     method = stage.method
     assert method is not None
     inputs = _inputs(stage, building)
-    mixture, extent = mixture_of(stage, building.recipe, building.found)
+    earlier = Earlier(building.steps, building.extents)
+    mixture, extent = mixture_of(stage, building.recipe, building.found, earlier)
     if extent:
         building.extents[stage.name] = extent
     if inputs is None or (mixture is None and method.data_field):
@@ -169,9 +171,10 @@ def _model_ref(ref: Ref, building: Building) -> ModelRef | None:
 
 
 def _after(stage: Declared, building: Building) -> list[str]:
+    """The steps that a stage waits for: what it loads, and what makes its rows."""
     assert stage.method is not None
-    roles = (*stage.method.inputs, stage.method.data_field)
-    names = [ref.name for role in roles if (ref := stage.get(role))]
+    names = [ref.name for role in stage.method.inputs if (ref := stage.get(role))]
+    names += [part.name for part in data_of(stage, building.recipe)]
     return [name for name in dict.fromkeys(names) if name in building.steps]
 
 

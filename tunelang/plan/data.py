@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from tunelang.plan.ir import (
     HubSource,
     InlineSource,
     Mixture,
+    Step,
+    StoreSource,
 )
 from tunelang.plan.refused import at, of_part
 from tunelang.plan.schedule import Extent
@@ -36,6 +38,17 @@ class Counted:
     stream: bool = False
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """The stages before this one: their steps, and how much data each reads."""
+
+    steps: Mapping[str, Step]
+    extents: Mapping[str, Extent]
+
+
+NOTHING = Earlier({}, {})
+
+
 def data_part(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> DataPart | None:
     """A data declaration as the worker reads it; None after saying what is wrong."""
     place: Choice = declared.get("from")
@@ -53,6 +66,20 @@ def data_part(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Da
         fingerprint=_fingerprint(source),
         limit=int(limit.amount) if limit else None,
         hold_out=_hold_out(hold_out),
+    )
+
+
+def made_part(stage: Declared, step: Step) -> DataPart:
+    """The rows that an earlier stage makes, as the worker reads them; its key is their content."""
+    made, limit = stage.rows, stage.get("limit")
+    assert made is not None  # a stage that makes anything else is no data
+    return DataPart(
+        name=stage.name,
+        source=StoreSource(key=step.key),
+        format=DataFormat(kind=made.format, columns=dict(made.columns)),  # type: ignore[arg-type]
+        fingerprint=step.key,
+        limit=int(limit.amount) if limit else None,
+        hold_out=_hold_out(stage.get("hold_out")),
     )
 
 
@@ -145,7 +172,7 @@ def _format(
 
 
 def mixture_of(
-    stage: Declared, recipe: Recipe, found: list[Diagnostic]
+    stage: Declared, recipe: Recipe, found: list[Diagnostic], earlier: Earlier = NOTHING
 ) -> tuple[Mixture | None, Extent | None]:
     """The data of a stage and how much of it there is to train on."""
     assert stage.method is not None
@@ -156,14 +183,24 @@ def mixture_of(
     shares = [(recipe.declared[r.name], share.value) for r, share in declared.parts] or [
         (declared, 1.0)
     ]
-    parts = [(data_part(each, recipe, found), share, each) for each, share in shares]
-    counted = [count(part, each, found) for part, _, each in parts if part]
+    parts = [(_part(each, recipe, found, earlier), share, each) for each, share in shares]
+    counted = [count(part, each, found, earlier.extents) for part, _, each in parts if part]
     sound = [(part, share, each) for part, share, each in parts if part]
     if len(sound) < len(parts) or None in counted:
         return None, None
     _right_format(stage, sound, found)
     weighted = [part.model_copy(update={"weight": share}) for part, share, _ in sound]
     return _mixture(declared, weighted), _extent(declared, [each for each in counted if each])
+
+
+def _part(
+    declared: Declared, recipe: Recipe, found: list[Diagnostic], earlier: Earlier
+) -> DataPart | None:
+    """A data set, or the rows of a stage; None where that stage has no step."""
+    if declared.kind != "stage":
+        return data_part(declared, recipe, found)
+    step = earlier.steps.get(declared.name)
+    return made_part(declared, step) if step and declared.rows else None
 
 
 def _mixture(declared: Declared, parts: list[DataPart]) -> Mixture:
@@ -193,22 +230,42 @@ def _extent(declared: Declared, counted: Sequence[Counted]) -> Extent:
     )
 
 
-def count(part: DataPart, declared: Declared, found: list[Diagnostic]) -> Counted | None:
-    """Rows of a local set by reading it, of a remote one by what the recipe says."""
+def count(
+    part: DataPart,
+    declared: Declared,
+    found: list[Diagnostic],
+    extents: Mapping[str, Extent] | None = None,
+) -> Counted | None:
+    """Rows of a local set by reading it, of a remote one by what the recipe says, of a stage by
+    what it reads (`extents` by stage)."""
     if declared.get("stream"):
         return Counted(None, None, None, stream=True)
     told: Quantity | None = declared.get("rows")
     if isinstance(part.source, HubSource):
-        total = int(told.amount) if told else None
-        total = min(total, part.limit) if total and part.limit else total
-        held = rows.held_out_count(total, part.hold_out) if total and part.hold_out else 0
-        return Counted(total, total - held if total else None, None)
+        return _counted(int(told.amount) if told else None, part)
+    if isinstance(part.source, StoreSource):
+        return _counted(_made(declared, (extents or {}).get(declared.name)), part)
     try:
         seen = probe.facts(part)
     except RowError as problem:
         found.append(of_part(problem, declared, part))
         return None
     return Counted(seen.rows, seen.train, seen.characters)
+
+
+def _counted(total: int | None, part: DataPart) -> Counted:
+    """The rows of a part that is not here, of which there are `total` in all."""
+    total = min(total, part.limit) if total and part.limit else total
+    held = rows.held_out_count(total, part.hold_out) if total and part.hold_out else 0
+    return Counted(total, total - held if total else None, None)
+
+
+def _made(stage: Declared, extent: Extent | None) -> int | None:
+    """How many rows a stage makes at most, None where only its run can tell."""
+    made = stage.rows
+    if made is None or made.each is None or extent is None or extent.rows is None:
+        return None
+    return made.each * extent.rows
 
 
 def _right_format(

@@ -8,8 +8,12 @@ from tunelang.recipe.model import Declared, Recipe
 
 
 def needs(recipe: Recipe, stage: Declared) -> list[str]:
-    """The stages that a stage refers to, gates included, in order of first mention."""
-    names = [ref.name for _, ref, _ in stage.references() if ref.kind == "stage"]
+    """The stages that a stage refers to, in gates and in mixes too, in order of first mention."""
+    names: list[str] = []
+    for _, ref, _ in stage.references():
+        mix = recipe.declared.get(ref.name) if ref.kind == "mix" else None
+        parts = [part for part, _ in mix.parts] if mix else [ref]
+        names += [part.name for part in parts if part.kind == "stage"]
     return [name for name in dict.fromkeys(names) if name in recipe.declared]
 
 

@@ -23,7 +23,8 @@ def read_mix(layer: Layer, known: Mapping[str, Field], reading: Reading) -> tupl
             rest[path] = written
             continue
         name = Path((Token("NAME", path, written.span),), written.span)
-        ref = read(name, Reference(("data",)), replace(reading, scope=written.scope, name="mix"))
+        source = Reference(("data", "stage"), ("data",))
+        ref = read(name, source, replace(reading, scope=written.scope, name="mix"))
         share = read(written.value, Ratio(), replace(reading, scope=written.scope, name=path))
         if ref is not BAD and share is not BAD:
             parts.append((ref, Given(share, written.origin, written.value.span)))

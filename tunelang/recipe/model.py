@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tunelang.recipe.schema import Method, Product
+from tunelang.recipe.schema import MadeRows, Method, Product
 from tunelang.source import Source, Span
 from tunelang.syntax.tree import Value
 
@@ -104,6 +104,12 @@ class Declared:
         chosen = self.get(self.method.decides) if self.method.decides else None
         word = chosen.name if isinstance(chosen, Choice) else str(chosen)
         return self.method.products.get(word, self.method.product)
+
+    @property
+    def rows(self) -> MadeRows | None:
+        """The rows that a stage makes; None of all else."""
+        made = self.method.rows if self.method and self.product == "data" else None
+        return made(self.get) if made else None
 
     def references(self) -> Iterator[tuple[str, Ref, Span]]:
         """Every declaration this one names, with the path and place of the reference."""

@@ -6,9 +6,9 @@ same code as what a person writes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,18 @@ Product = Literal["lm", "reward", "classifier", "prompted", "data", "metrics", "
 
 
 @dataclass(frozen=True)
+class MadeRows:
+    """The rows that a stage makes: their format and the column of each role.
+
+    `each` is how many rows one row of its own data gives at most, None where only a run can tell.
+    """
+
+    format: str
+    columns: Mapping[str, str]
+    each: int | None = 1
+
+
+@dataclass(frozen=True)
 class Method:
     """A method: what it is, what it reads and makes. `worker` is the module that runs it.
 
@@ -173,7 +185,7 @@ class Method:
     `metrics` what it measures on held-out rows, `copies` which models it keeps in memory beside the
     one that trains, `sequences` how many sequences one row is. A method that does not train has no
     `weights`, `lr` and schedule. `products` are by the word of the field `decides`, where what is
-    made depends on one.
+    made depends on one. `rows` tells, by the values of a stage, what rows its product "data" holds.
     """
 
     name: str
@@ -192,6 +204,7 @@ class Method:
     trains: bool = True
     decides: str = ""
     products: Mapping[str, Product] = field(default_factory=dict)
+    rows: Callable[[Callable[[str], Any]], MadeRows] | None = None
 
 
 @dataclass(frozen=True)

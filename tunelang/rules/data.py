@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Fix, Label, error, replace, warning
-from tunelang.recipe.model import Choice, Declared
+from tunelang.recipe.model import Declared
 from tunelang.recipe.resolve import Resolved
-from tunelang.rules.stages import data_of, parts_of, recipe_of
+from tunelang.rules.stages import data_of, format_of, parts_of, recipe_of
 from tunelang.units import number
 
 
@@ -20,22 +20,22 @@ def wrong_format(resolved: Resolved) -> Iterator[Diagnostic]:
         if len(_forms(parts)) > 1:
             continue  # that is said of the mix
         for part in parts:
-            form = part.get("format")
-            if method and isinstance(form, Choice) and form.name not in method.formats:
+            form = format_of(part)
+            if method and form and form not in method.formats:
                 takes = " or ".join(f"`{each}`" for each in method.formats)
                 yield error(
                     "TL302",
                     "wrong-format",
-                    f"`{stage.name}` takes {takes} rows, `{part.name}` holds `{form.name}` rows",
+                    f"`{stage.name}` takes {takes} rows, `{part.name}` holds `{form}` rows",
                     stage.span_of(method.data_field),
-                    f"holds `{form.name}` rows",
+                    f"holds `{form}` rows",
                     others=(Label(part.span_of("format"), "said here"),),
                 )
 
 
 def _forms(parts: list[Declared]) -> set[str]:
     """The formats of data sets; conversations and instructions count as one."""
-    forms = {part.get("format").name for part in parts if part.get("format")}
+    forms = {form for part in parts if (form := format_of(part))}
     return {"chat" if form == "instruct" else form for form in forms}
 
 
@@ -86,8 +86,8 @@ def mixed_formats(resolved: Resolved) -> Iterator[Diagnostic]:
     for mix in recipe.of_kind("mix").values():
         parts = parts_of(recipe, mix.name)
         if len(_forms(parts)) > 1:
-            formed = [part for part in parts if part.get("format")]
-            listed = ", ".join(f"`{p.name}` holds `{p.get('format').name}`" for p in formed)
+            formed = [(part.name, form) for part in parts if (form := format_of(part))]
+            listed = ", ".join(f"`{name}` holds `{form}`" for name, form in formed)
             yield error(
                 "TL304",
                 "mixed-formats",
@@ -103,7 +103,8 @@ def no_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
     recipe = recipe_of(resolved)
     for stage in recipe.stages.values():
         parts = data_of(stage, recipe)
-        if parts and not any(part.get("hold_out") or part.get("eval") for part in parts):
+        trains = stage.method is not None and stage.method.trains
+        if trains and parts and not any(part.get("hold_out") or part.get("eval") for part in parts):
             names = " or ".join(f"`{part.name}`" for part in parts)
             yield warning(
                 "TL307",

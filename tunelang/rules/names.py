@@ -33,6 +33,9 @@ PRODUCTS = {
 }
 
 
+ROWS = Reference(("data", "stage"), ("data",))
+
+
 def wrong_stage_kind(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL115: a stage whose product does not fit the input."""
     recipe = resolved.recipe
@@ -47,6 +50,11 @@ def wrong_stage_kind(resolved: Resolved) -> Iterator[Diagnostic]:
                 continue
             if made and made.kind == "stage" and made.product not in wanted.products:
                 yield _wrong_stage(stage, (path, span), made, (recipe, wanted))
+    for mix in recipe.of_kind("mix").values():
+        for path, ref, span in mix.references():
+            made = recipe.declared.get(ref.name)
+            if made and made.kind == "stage" and made.product != "data":
+                yield _wrong_stage(mix, (path, span), made, (recipe, ROWS))
 
 
 def _wrong_stage(
@@ -65,7 +73,7 @@ def _wrong_stage(
         f"`{stage.name}.{path}` needs {needs}, and `{made.name}` makes {makes}",
         span,
         f"must make {needs}",
-        others=(Label(made.span, f"trained by {made.method.name.replace('_', ' ')} here"),),
+        others=(Label(made.span, f"made by {made.method.name.replace('_', ' ')} here"),),
         help=did_you_mean(guess),
     )
 

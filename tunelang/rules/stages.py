@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunelang.recipe.model import Declared, Recipe
+from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 
 
@@ -23,16 +23,24 @@ def stages(resolved: Resolved, *methods: str) -> Iterator[tuple[Recipe, Declared
 
 
 def parts_of(recipe: Recipe, name: str) -> list[Declared]:
-    """The data sets behind a name: itself, or the parts of a mix."""
+    """The sources behind a name: a data set or a stage that makes rows, or the parts of a mix."""
     declared = recipe.declared.get(name)
     if declared is None:
         return []
-    if declared.kind == "data":
+    if declared.kind in ("data", "stage"):
         return [declared]
     return [recipe.declared[ref.name] for ref, _ in declared.parts if ref.name in recipe.declared]
 
 
+def format_of(source: Declared) -> str | None:
+    """The format that is written for a data set, or that a stage makes; None where neither is."""
+    if source.kind == "stage":
+        return source.rows.format if source.rows else None
+    form = source.get("format")
+    return form.name if isinstance(form, Choice) else None
+
+
 def data_of(stage: Declared, recipe: Recipe) -> list[Declared]:
-    """The data sets that a stage reads."""
+    """The data sets that a stage reads, and the stages whose rows it reads."""
     ref = stage.get(stage.method.data_field) if stage.method else None
     return parts_of(recipe, ref.name) if ref else []

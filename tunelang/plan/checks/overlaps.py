@@ -89,7 +89,7 @@ def small_set_repeated(plan: Plan, context: Context) -> Iterator[Diagnostic]:
 
 def _size(part: DataPart, step: Step, context: Context) -> int | None:
     """Sequences that one pass over a part gives, as the schedule counts them."""
-    counted = count(part, context.recipe.declared[part.name], [])
+    counted = count(part, context.recipe.declared[part.name], [], context.extents)
     if counted is None or not counted.train or not step.fields.get("packing"):
         return counted.train if counted else None
     if counted.characters is None or not step.length:
