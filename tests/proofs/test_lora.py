@@ -51,6 +51,58 @@ def test_gradients_are_those_of_full_tuning_projected(shop: Shop) -> None:
     assert checked == 14  # 7 linear layers in each of 2 blocks
 
 
+def test_a_full_rank_adapter_is_full_tuning() -> None:
+    """P04: with rank = width, A = 1 and s = 1, ten SGD steps on B are ten steps on W, in fp64.
+
+    Seen to fail with the scale alpha / rank taken for 1 / rank.
+    """
+    torch.manual_seed(0)
+    width, rows = 6, torch.randn(32, 6, dtype=torch.float64)
+    wanted = torch.randn(32, 6, dtype=torch.float64)
+    full = torch.nn.Sequential(torch.nn.Linear(width, width, bias=False, dtype=torch.float64))
+    settings = LoraConfig(r=width, lora_alpha=width, target_modules=["0"])
+    tuned = get_peft_model(copy.deepcopy(full), settings, autocast_adapter_dtype=False).double()
+    layer = tuned.base_model.model[0]
+    layer.lora_A["default"].weight.data = torch.eye(width, dtype=torch.float64)
+    layer.lora_A["default"].weight.requires_grad_(False)
+    for model, weights in ((full, full.parameters()), (tuned, [layer.lora_B["default"].weight])):
+        steps = torch.optim.SGD(weights, lr=0.1)
+        for _ in range(10):
+            steps.zero_grad()
+            (model(rows) - wanted).square().mean().backward()
+            steps.step()
+    difference = (tuned.merge_and_unload()[0].weight - full[0].weight).abs().max()
+    assert float(difference.detach()) < 1e-12
+
+
+@pytest.mark.parametrize("kind", [{"rslora": True}, {"dora": True}])
+def test_scaled_and_directional_adapters_start_as_nothing_and_merge(
+    shop: Shop, kind: dict[str, bool]
+) -> None:
+    """rsLoRA multiplies by alpha / sqrt(rank); DoRA's rows keep the length it learnt.
+
+    h = m (W + s B A) x / |W + s B A| (arXiv 2402.09353 eq. 5), written here a second time. Seen to
+    fail with the scale alpha / rank for rsLoRA, and with DoRA switched off.
+    """
+    start = shop.load()
+    expected = loss_of(shop.load().model)
+    ready = trainable.make_trainable(start, Weights(kind="lora", fields={**LORA, **kind}))
+    assert float((loss_of(ready.model) - expected).abs().detach()) < 1e-6
+    found = dict(ready.model.named_parameters())
+    for name, value in trainable.parameters(ready).items():
+        value.data = value.data + 0.1 * torch.randn_like(value.data)
+        assert found[name] is value
+    layer = next(m for n, m in ready.model.named_modules() if n.endswith("layers.0.mlp.up_proj"))
+    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    scale = 8 / 4**0.5 if "rslora" in kind else 8 / 4
+    whole = layer.base_layer.weight + scale * b @ a
+    if "dora" in kind:
+        length = layer.lora_magnitude_vector["default"].weight
+        whole = length[:, None] * whole / whole.norm(dim=1, keepdim=True)
+    x = torch.randn(3, 64)
+    assert float((layer(x) - x @ whole.T).abs().max().detach()) < 1e-4
+
+
 def trained(shop: Shop, precision: str = "fp32") -> tuple[Any, trainable.Trained]:
     start = shop.load(precision=precision)
     return start, trainable.make_trainable(start, Weights(kind="lora", fields=LORA))

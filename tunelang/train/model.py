@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunelang.plan.ir import HubModel, ModelRef
-from tunelang.train import deltas
+from tunelang.train import deltas, quantise
 from tunelang.train.folders import Origin, origin, tokenizer_folder, weights_folder
 from tunelang.train.job import Job, fail
 
@@ -49,7 +49,7 @@ class Loaded:
 def load(ref: ModelRef, job: Job, *, precision: str, quant: str | None = None) -> Loaded:
     """Load what `ref` stands for, with weights held in `precision` ("fp32" or "bf16").
 
-    `quant` "nf4" holds the linear layers in 4 bits; an object trained on 4 bits stays so.
+    `quant` holds the linear layers in few bits; an object trained on such weights stays so.
     Raises UserError for models that are missing, pickled or damaged.
     """
     known = origin(ref, job)
@@ -107,33 +107,17 @@ def read_weights(known: Origin, job: Job, dtype: torch.dtype, **more: Any) -> An
 
 
 def read_quantised(known: Origin, job: Job, precision: str) -> Any:
-    """NF4 with double quantisation (QLoRA, arXiv 2305.14314), computing in `precision`."""
-    from transformers import BitsAndBytesConfig
-
-    try:
-        import bitsandbytes  # noqa: F401
-    except ImportError:
-        help = "pip install 'tunelang[quant]'"
-        fail("TL715", "training-not-installed", "4-bit weights need `bitsandbytes`", help)
-    wanted = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=DTYPES[precision],
-    )
+    """Weights in 4 or 8 bits; see `quantise` for what the words of `quant` mean."""
+    held = quantise.held(known.quant or "")
+    settings = quantise.settings(held, DTYPES[held.compute or precision])
+    whole = DTYPES[precision]
+    if held.kind == "int8":
+        job.note("8-bit layers multiply in integers and 16-bit floats, whatever the precision")
     model = read_weights(
-        known, job, DTYPES[precision], quantization_config=wanted, device_map={"": job.device}
+        known, job, whole, quantization_config=settings, device_map={"": job.device}
     )
-    keep_layout(model)
+    quantise.guard(model)
     return model
-
-
-def keep_layout(model: nn.Module) -> None:
-    """bitsandbytes 0.50.2 repacks 4-bit weights in an evaluation pass on CPUs with AVX512-BF16,
-    and gradients after it are wrong (relative error 0.96 measured): forbid the repacking."""
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - no stub has it
 
 
 def attach_deltas(model: Any, deltas: tuple[str, ...], job: Job) -> tuple[Any, tuple[str, ...]]:

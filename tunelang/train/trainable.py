@@ -20,6 +20,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from tunelang.plan.ir import Step, Weights
+from tunelang.train import quantise
 from tunelang.train.checkpoint import write_tensors
 from tunelang.train.job import fail
 from tunelang.train.model import Loaded
@@ -68,8 +69,10 @@ def storage(step: Step) -> str:
 
 
 def quantised(step: Step) -> str | None:
-    """ "nf4" for qlora, else None."""
-    return "nf4" if step.weights is not None and step.weights.kind == "qlora" else None
+    """The word for how qlora holds its base, else None."""
+    if step.weights is None or step.weights.kind != "qlora":
+        return None
+    return quantise.word(step.weights.fields)
 
 
 def make_trainable(loaded: Loaded, weights: Weights, name: str = "default") -> Trained:
