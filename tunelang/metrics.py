@@ -28,6 +28,17 @@ METRICS = {
         ),
         Metric("macro_f1", "ratio", "more", "F1 of each class, averaged over classes"),
         Metric("margin", "number", "more", "mean score of the chosen minus the rejected reply"),
+        Metric(
+            "calibration_error",
+            "ratio",
+            "less",
+            "how far a judge's confidence is from its accuracy",
+        ),
+        Metric("shorter_accuracy", "ratio", "more", "accuracy where the better reply is shorter"),
+        Metric("longer_accuracy", "ratio", "more", "accuracy where the better reply is longer"),
+        Metric(
+            "length_correlation", "number", "neither", "correlation of score and length of a reply"
+        ),
         Metric("reward", "number", "more", "mean score of the reward model"),
         Metric("kl", "number", "less", "mean KL divergence to the reference per reply, in nats"),
         Metric("mean_length", "tokens", "neither", "mean length of a reply"),

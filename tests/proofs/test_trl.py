@@ -18,8 +18,9 @@ from tunelang.train import loop, reward, sft, trainable
 from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
+from tunelang.train.judge import Judge
 from tunelang.train.losses import IGNORED
-from tunelang.train.reward import Judge, Pair
+from tunelang.train.reward_lists import Comparison
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 trl = pytest.importorskip("trl")
@@ -116,7 +117,10 @@ def test_reward_modeling_is_trls(shop: Shop, tmp_path: Path) -> None:
     """Eight pairs an update with centering, on the same weights and the same head."""
     from transformers import LlamaForSequenceClassification
 
-    pairs = [Pair(row.ids, list(reversed(row.ids[: 4 + at]))) for at, row in enumerate(rows())]
+    pairs = [
+        Comparison([row.ids, list(reversed(row.ids[: 4 + at]))], [(0, 1)])
+        for at, row in enumerate(rows())
+    ]
     start = shop.load()
     trained = trainable.make_trainable(start, Weights(kind="full", fields={}))
     start.model.config.num_labels = 1
@@ -124,7 +128,9 @@ def test_reward_modeling_is_trls(shop: Shop, tmp_path: Path) -> None:
     other.model.load_state_dict(trained.model.model.state_dict())
     head = torch.nn.Linear(64, 1, bias=False)
     other.score.load_state_dict(head.state_dict())
-    listed = [{"chosen_ids": pair.chosen, "rejected_ids": pair.rejected} for pair in pairs]
+    listed = [
+        dict(zip(("chosen_ids", "rejected_ids"), pair.replies, strict=True)) for pair in pairs
+    ]
     theirs = trl.RewardTrainer(
         model=other,
         args=settings(trl.RewardConfig, tmp_path, center_rewards_coefficient=0.01),

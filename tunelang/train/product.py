@@ -29,7 +29,8 @@ class Finished:
     """What a step leaves. `template` is the chat template its product speaks, None for plain text.
 
     `head` [1, H] and `bias` belong to a reward; `tensors` are further safetensors files by name;
-    `series` are a few points for the report.
+    `series` are a few points for the report,
+    `reports` what else is written as JSON, by file name.
     """
 
     trained: Trained
@@ -43,6 +44,7 @@ class Finished:
     bias: float = 0.0
     tensors: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
+    reports: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write(step: Step, job: Job, finished: Finished) -> None:
@@ -60,6 +62,8 @@ def write(step: Step, job: Job, finished: Finished) -> None:
         describe(step, job, said | {"template_sha256": digest(finished.template), **finished.more})
         series = [dict(point) for point in finished.series]
         write_json(folder / "metrics.json", {**finished.metrics, "series": series})
+        for name, report in finished.reports.items():
+            write_json(folder / name, report)
         if finished.samples:
             write_json(folder / "samples.json", [dict(sample) for sample in finished.samples])
         close(step, job)

@@ -1,20 +1,20 @@
-"""`run` for reward_modeling: a scalar head learns which of two replies is preferred.
+"""`run` for reward_modeling: a scalar head learns which of several replies is preferred.
 
-Bradley-Terry loss over pairs (losses.py), head in fp32, read at the last token. On our own loop
-rather than TRL's RewardTrainer, for the reasons in sft.py and one more: the adapter sits on the
-causal model, so that PPO can put it on the policy's own base. The head is no part of the adapter
-and always trains (PEFT leaves it frozen in silence: accuracy 0.86 for 1.00, measured).
+Bradley-Terry loss over the pairs of a list (losses.py), head in fp32, read at the last token. On
+our own loop rather than TRL's RewardTrainer, for the reasons in sft.py and two more: it knows no
+lists, and the adapter sits on the causal model, so that PPO can put it on the policy's own base.
+The head is no part of the adapter and always trains (PEFT leaves it frozen in silence: accuracy
+0.86 for 1.00, measured).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tunelang.plan.ir import Step
 from tunelang.train import (
@@ -25,98 +25,31 @@ from tunelang.train import (
     machine,
     mix,
     product,
+    reward_lists,
     selfcheck,
     sft,
-    speech,
     trainable,
 )
-from tunelang.train.data import Example, Split
+from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
-from tunelang.train.job import Job, fail
+from tunelang.train.job import Job
+from tunelang.train.judge import (
+    Judge,
+    all_scores,
+    calibrated,
+    list_loss,
+    measure,
+    paired,
+    scored,
+)
 from tunelang.train.model import Loaded, load
-from tunelang.train.scoring import scores, scores_of
+from tunelang.train.reward_lists import Comparison, Writer
+from tunelang.train.scoring import scores
 from tunelang.train.speech import Speech
-from tunelang.train.trainable import Trained
 
 Metrics = dict[str, dict[str, float]]
-NORMALISED_ON = 32  # chosen replies whose mean score becomes 0
+NORMALISED_ON = 32  # training rows whose scores say what 0, and 1, is
 SAME = {"fp32": 1e-3, "bf16": 0.25}  # scores of one row alone and in a batch, rounding apart
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two replies to one prompt as tokens, prompt included; `margin` if the rows have one."""
-
-    chosen: list[int]
-    rejected: list[int]
-    margin: float = 0.0
-
-    @property
-    def longest(self) -> int:
-        return max(len(self.chosen), len(self.rejected))
-
-
-@dataclass
-class Tally:
-    """Rows seen, and rows left out: too long, or with two equal replies."""
-
-    seen: int = 0
-    long: int = 0
-    equal: int = 0
-
-
-@dataclass(frozen=True)
-class Writer:
-    """How preference rows become pairs. A pair over `length` is left out, never cut: half a
-    reply deserves another score than the whole."""
-
-    speech: Speech
-    length: int
-    margin: bool
-    tally: Tally = field(default_factory=Tally)
-
-    def __call__(self, example: Example) -> list[Pair]:
-        values, place = example.values, example.place
-        self.tally.seen += 1
-        prompt = values.get("prompt", "")
-        asked = speech.instruction(
-            {**values, "prompt": prompt}, turns=self.speech.template is not None
-        )
-        both = [
-            speech.reply(self.speech, asked, values[role], place).ids
-            for role in ("chosen", "rejected")
-        ]
-        if max(map(len, both)) > self.length:
-            self.tally.long += 1
-            return []
-        if both[0] == both[1]:
-            self.tally.equal += 1
-            return []
-        return [Pair(both[0], both[1], margin_of(values, place) if self.margin else 0.0)]
-
-
-def margin_of(values: Any, place: str) -> float:
-    """The row's margin; TL301 if it has none."""
-    try:
-        return float(values["margin"])
-    except (KeyError, TypeError, ValueError):
-        fail("TL301", "missing-column", f"{place}: margin = true, and the row has no margin")
-
-
-@dataclass(frozen=True)
-class Judge:
-    """The model being trained and its head; `center` and `margin` as the recipe says.
-
-    `shift` is added to every score before centering: a fresh head on wide hidden states can
-    begin far from 0 (by 6 on SmolLM2), and would learn nothing but that at first.
-    """
-
-    trained: Trained
-    head: nn.Linear
-    lens: Lens
-    center: float
-    margin: bool
-    shift: float = 0.0
 
 
 def run(step: Step, job: Job) -> Metrics:
@@ -129,30 +62,28 @@ def run(step: Step, job: Job) -> Metrics:
         quant=trainable.quantised(step),
     )
     job.phase("reading data")
-    writer = Writer(
-        Speech(start.tokenizer, start.template), step.length or 0, bool(step.fields.get("margin"))
-    )
+    writer = written_by(step, start)
     parts = [data.encode(split, writer) for split in data.load(sft.mixture(step), job)]
-    report(writer, job)
+    reward_lists.report(writer, job)
     data.need_rows(parts, step)
     data.tell_passes(parts, step, job)
     measured = data.spread(parts, job)
-    gates = gauges.prepare(step, job, writer)
+    gates = gauges.prepare(step, job, written_by(step, start))
     judge = build(step, job, start)
     judge = check(job, judge, parts[0].train[: step.place.micro])
 
-    def taken() -> dict[str, float]:
+    def taken(judge: Judge) -> dict[str, float]:
         own = measure(judge, measured)
         return own | gauges.measure(gates, own, lambda rows: measure(judge, rows))
 
-    before = gauges.before(job, taken)
+    before = gauges.before(job, lambda: taken(judge))
     job.measure("before", 0, before)
     series = loop.train(step, job, learn(step, judge, parts, data.glance(measured, job)))
     sft.settle(step, judge.trained)
+    judge, bias = normalise(step, judge, parts, job)
     job.phase("measuring")
-    metrics = {"before": before, "after": taken()}
+    metrics = {"before": before, "after": taken(judge)}
     job.measure("after", loop.schedule_of(step).steps, metrics["after"])
-    bias = -mean_chosen(judge, parts, job)
     product.write(
         step,
         job,
@@ -165,9 +96,24 @@ def run(step: Step, job: Job) -> Metrics:
             series=series,
             head=judge.head.weight,
             bias=bias,
+            reports={"calibration.json": calibrated(judge, measured)},
         ),
     )
     return metrics
+
+
+def written_by(step: Step, start: Loaded) -> Writer:
+    """A writer with a count of its own."""
+    return Writer(
+        Speech(start.tokenizer, start.template),
+        step.length or 0,
+        bool(step.fields.get("margin")),
+        best_of(step),
+    )
+
+
+def best_of(step: Step) -> bool:
+    return bool(step.fields.get("loss") == "best_of")
 
 
 def build(step: Step, job: Job, start: Loaded) -> Judge:
@@ -179,14 +125,14 @@ def build(step: Step, job: Job, start: Loaded) -> Judge:
     head = nn.Linear(width, 1, bias=False, dtype=torch.float32).to(job.device)
     nn.init.normal_(head.weight, std=(width + 1) ** -0.5)
     lens = Lens(step.precision, job.device, start.tokenizer.pad_token_id)
-    margin = bool(step.fields.get("margin"))
-    return Judge(trained, head, lens, float(step.fields.get("center", 0.0)), margin)
+    margin, center = bool(step.fields.get("margin")), float(step.fields.get("center", 0.0))
+    return Judge(trained, head, lens, center, margin, best_of(step))
 
 
 def learn(
-    step: Step, judge: Judge, parts: Sequence[Split[Pair]], measured: Sequence[Pair]
+    step: Step, judge: Judge, parts: Sequence[Split[Comparison]], measured: Sequence[Comparison]
 ) -> loop.Objective:
-    """The objective: summed Bradley-Terry loss; one forward pass for both sides of a pair."""
+    """The objective: summed loss of lists; one forward pass for all replies of a micro-batch."""
     named = {
         **trainable.parameters(judge.trained),
         **{f"head.{name}": value for name, value in judge.head.named_parameters()},
@@ -195,84 +141,71 @@ def learn(
         {"model": judge.trained.model, "head": judge.head},
         named,
         lambda at: updates(step, parts, at),
-        lambda micro: pair_loss(judge, micro, *both_scores(judge, micro)),
+        lambda micro: list_loss(judge, micro, scored(judge, micro)),
         lambda: measure(judge, measured),
     )
 
 
-def both_scores(judge: Judge, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
-    """Scores [P] of the chosen and [P] of the rejected replies."""
-    ids = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    both = scores(judge.trained.model, judge.head.weight, ids, judge.lens)
-    return both[: len(pairs)], both[len(pairs) :]
-
-
-def pair_loss(judge: Judge, pairs: Sequence[Pair], chosen: Tensor, rejected: Tensor) -> Tensor:
-    """The summed loss of pairs, with margins if the recipe wants them."""
-    margins = torch.tensor([pair.margin for pair in pairs], device=chosen.device)
-    wanted = margins if judge.margin else None
-    centered = (chosen + judge.shift, rejected + judge.shift)
-    return losses.bradley_terry_sum(*centered, wanted, judge.center)
-
-
-def updates(step: Step, parts: Sequence[Split[Pair]], at: int) -> Iterator[loop.Update]:
-    """The updates from the `at`-th on; micro-batches hold pairs of like length."""
+def updates(step: Step, parts: Sequence[Split[Comparison]], at: int) -> Iterator[loop.Update]:
+    """The updates from the `at`-th on. A micro-batch holds as many replies as its number of pairs
+    would have: lists are longer, and memory was planned for pairs."""
     sizes = [len(part.train) for part in parts]
-    size, micro = sft.batch_of(step).size, step.place.micro
+    size, room = sft.batch_of(step).size, 2 * step.place.micro
     stream = mix.draws(mix.shares(sft.mixture(step), sizes), sizes, step.seed)
     stream = islice(stream, at * size, None)
     while True:
         taken = [parts[part].train[row] for part, row in islice(stream, size)]
-        taken.sort(key=lambda pair: pair.longest)
-        micros = [taken[start : start + micro] for start in range(0, size, micro)]
-        yield loop.Update(micros, float(size))
+        yield loop.Update(reward_lists.micros(taken, room), float(size))
 
 
-def measure(judge: Judge, pairs: Sequence[Pair]) -> dict[str, float]:
-    """`accuracy` (ties count half), `loss` (no centering) and `margin` (mean gap) of pairs."""
-    if not pairs:
-        return {}
-    model, head = judge.trained.model, judge.head.weight
-    chosen = scores_of(model, head, [pair.chosen for pair in pairs], judge.lens)
-    rejected = scores_of(model, head, [pair.rejected for pair in pairs], judge.lens)
-    gap = chosen - rejected
-    right = (gap > 0).float() + 0.5 * (gap == 0).float()
-    loss = losses.bradley_terry_sum(chosen, rejected) / len(pairs)
-    return {"accuracy": float(right.mean()), "loss": float(loss), "margin": float(gap.mean())}
-
-
-def check(job: Job, judge: Judge, pairs: Sequence[Pair]) -> Judge:
+def check(job: Job, judge: Judge, lists: Sequence[Comparison]) -> Judge:
     """The first loss fits its scores, and scores do not depend on their neighbours.
 
     Returns the judge with its scores shifted to begin around 0.
     """
     with torch.no_grad():
-        chosen, rejected = both_scores(judge, pairs)
-        alone = scores(judge.trained.model, judge.head.weight, [pairs[0].chosen], judge.lens)
-    loss = losses.bradley_terry_sum(chosen, rejected) / len(pairs)
-    selfcheck.first_pairs(job, float(loss), chosen - rejected)
-    selfcheck.same_alone(job, alone, chosen[:1], SAME[judge.lens.precision])
-    return replace(judge, shift=-float((chosen + rejected).mean()) / 2)
+        found = scored(judge, lists)
+        alone = scores(judge.trained.model, judge.head.weight, lists[0].replies[:1], judge.lens)
+    better, worse, weight = paired(lists, found)
+    loss = losses.bradley_terry_sum(better, worse, weight=weight) / len(lists)
+    selfcheck.first_pairs(job, float(loss), (better - worse) * weight * len(better) / len(lists))
+    selfcheck.same_alone(job, alone, found[0][:1], SAME[judge.lens.precision])
+    head = judge.head.weight
+    fits = head.dtype == torch.float32 and head.requires_grad
+    trouble = ("the head is not held in fp32, or does not train", "")
+    job.check("head-trains-in-fp32", float(fits), fits, trouble)
+    return replace(judge, shift=-float((better + worse).mean()) / 2)
 
 
-def mean_chosen(judge: Judge, parts: Sequence[Split[Pair]], job: Job) -> float:
-    """The mean score of chosen training replies: subtracted from every score, so that 0 is
-    what a preferred reply gets (lm-human-preferences normalises likewise)."""
-    chosen = [pair.chosen for part in parts for pair in part.train]
-    every = max(1, len(chosen) // NORMALISED_ON)
-    taken = chosen[::every][:NORMALISED_ON]
-    job.note(f"scores are shifted so that {len(taken)} preferred training replies average 0")
-    found = scores_of(judge.trained.model, judge.head.weight, taken, judge.lens)
-    return float(found.mean())
+def normalise(
+    step: Step, judge: Judge, parts: Sequence[Split[Comparison]], job: Job
+) -> tuple[Judge, float]:
+    """The judge with its scale set, and the bias that sets its zero.
+
+    `mean`: preferred training replies average 0 (InstructGPT, arXiv 2203.02155 section 3.5, has its
+    demonstrations average 0). `mean_and_variance`: all training replies have mean 0 and variance
+    1 (lm-human-preferences, `rewards.py`); the head is scaled, so that every reader sees it.
+    """
+    rows = [one for part in parts for one in part.train]
+    rows = rows[:: max(1, len(rows) // NORMALISED_ON)][:NORMALISED_ON]
+    found = all_scores(judge, rows)
+    if step.fields.get("normalize", "mean") == "mean":
+        job.note(f"scores are shifted so that {len(rows)} preferred training replies average 0")
+        best = [own[better_most(one)] for one, own in zip(rows, found, strict=True)]
+        return judge, -float(torch.stack(best).mean())
+    every = torch.cat(found)
+    spread = float(every.std(correction=0))
+    gain = 1 / spread if spread > 0 else 1.0
+    job.note(
+        f"scores are multiplied by {gain:.3g} and shifted so that {len(every)} training replies "
+        "have mean 0 and variance 1"
+    )
+    with torch.no_grad():
+        judge.head.weight.mul_(gain)
+    return replace(judge, gain=gain), -float(every.mean()) * gain
 
 
-def report(writer: Writer, job: Job) -> None:
-    """Say which pairs are left out."""
-    tally = writer.tally
-    if tally.long:
-        job.note(
-            f"{tally.long} of {tally.seen} pairs are left out: a side is longer than "
-            f"{writer.length} tokens"
-        )
-    if tally.equal:
-        job.note(f"{tally.equal} of {tally.seen} pairs are left out: both replies are the same")
+def better_most(one: Comparison) -> int:
+    """The reply that wins the most pairs of its list, the first of several."""
+    wins = [better for better, _worse in one.pairs]
+    return max(range(len(one.replies)), key=wins.count)
