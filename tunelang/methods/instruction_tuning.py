@@ -25,7 +25,6 @@ METHOD = Method(
             Symbol(("assistant", "last", "all")),
             "which tokens are trained: every reply, the last one, or everything",
             "assistant",
-            later=("last",),
         ),
         "packing": PACKING,
     },

@@ -55,7 +55,15 @@ class DataFormat(Frozen):
     """
 
     kind: Literal[
-        "text", "instruct", "chat", "preference", "ranking", "feedback", "prompt", "labelled"
+        "text",
+        "instruct",
+        "chat",
+        "preference",
+        "ranking",
+        "feedback",
+        "prompt",
+        "labelled",
+        "choices",
     ]
     columns: dict[str, str]
     recognised: str = ""

@@ -7,6 +7,7 @@ from typing import Any
 
 # What a row of each format says after its prompt; only one of them stands in a sequence.
 REPLIES = ("chosen", "rejected", "reply")
+LISTS = ("replies", "choices")
 
 
 def length(values: Any) -> int:
@@ -21,10 +22,10 @@ def length(values: Any) -> int:
 
 def sequence(values: Mapping[str, Any]) -> int:
     """Characters of the longest sequence that a row makes: a prompt with one of its replies."""
-    listed = values.get("replies")
+    listed = values.get("replies", values.get("choices"))
     one_of = [length(values[role]) for role in REPLIES if role in values]
     one_of += [length(each) for each in listed] if isinstance(listed, Sequence) else []
-    rest = [each for role, each in values.items() if role not in (*REPLIES, "replies")]
+    rest = [each for role, each in values.items() if role not in (*REPLIES, *LISTS)]
     return length(rest) + max(one_of, default=0)
 
 

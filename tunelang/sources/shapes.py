@@ -7,7 +7,7 @@ from typing import Any
 
 from tunelang.diagnostic import error
 from tunelang.recipe.names import did_you_mean, nearest
-from tunelang.sources import RowError
+from tunelang.sources import RowError, calls
 from tunelang.sources.parts import DataFormat
 from tunelang.sources.readers import kind_of, unreadable
 
@@ -24,11 +24,12 @@ ROLES = {
 # What a role of a format may lack.
 OPTIONAL = {
     "preference": ("prompt", "margin"),
-    "instruct": ("system", "input"),
+    "instruct": ("system", "input", "weight"),
+    "chat": ("tools",),
     "ranking": ("ranks", "scores"),
 }
 MESSAGE_COLUMNS = ("messages", "conversations", "conversation")
-AS_THEY_ARE = ("margin", "good", "label", "ranks", "scores", "replies")
+AS_THEY_ARE = ("margin", "good", "label", "ranks", "scores", "replies", "answer")
 # How Anthropic's HH set, whose pairs hold the whole dialogue, marks who speaks.
 ASSISTANT_SPEAKS = "\n\nAssistant:"
 
@@ -52,6 +53,8 @@ def _pairs(row: Mapping[str, Any]) -> DataFormat | None:
     for order in ("ranks", "scores"):
         if {"prompt", "replies", order} <= has:
             return _format("ranking", ["prompt", "replies", order], "ranked replies")
+    if {"prompt", "choices", "answer"} <= has:
+        return _format("choices", ["prompt", "choices", "answer"], "multiple choice")
     if {"prompt", "completion", "label"} <= has and isinstance(row["label"], bool):
         columns = {"prompt": "prompt", "reply": "completion", "good": "label"}
         return _format("feedback", columns, "TRL unpaired preference")
@@ -63,7 +66,8 @@ def _conversation(row: Mapping[str, Any]) -> DataFormat | None:
         turns = row.get(name)
         if isinstance(turns, list) and turns and isinstance(turns[0], dict):
             shape = "ShareGPT" if "from" in turns[0] else "OpenAI messages"
-            return _format("chat", {"messages": name}, shape)
+            tools = {"tools": "tools"} if "tools" in row else {}
+            return _format("chat", {"messages": name} | tools, shape)
     return None
 
 
@@ -162,6 +166,12 @@ def _checked(role: str, value: Any, place: str) -> Any:
         return messages(value, place)
     if role in AS_THEY_ARE:
         return value
+    if role == "choices":
+        return _choices(value, place)
+    if role == "weight":
+        return calls.weight(value, place)
+    if role == "tools":
+        return calls.tools(value, place)
     if role in ("system", "input") and value is None:
         return ""
     if not isinstance(value, str):
@@ -169,7 +179,16 @@ def _checked(role: str, value: Any, place: str) -> Any:
     return value
 
 
-def messages(value: Any, place: str) -> list[dict[str, str]]:
+def _choices(value: Any, place: str) -> list[str]:
+    """Answers to choose from: texts, all different."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise unreadable(place, f"holds {kind_of(value)}, not a list of texts")
+    if not value or len(set(value)) < len(value):
+        raise unreadable(place, "has no choice" if not value else "names one choice twice")
+    return value
+
+
+def messages(value: Any, place: str) -> list[dict[str, Any]]:
     """Messages as role and content, from OpenAI's or ShareGPT's shape."""
     if not isinstance(value, list) or not value:
         what = "an empty list" if value == [] else kind_of(value)
@@ -177,7 +196,7 @@ def messages(value: Any, place: str) -> list[dict[str, str]]:
     return [_message(each, f"{place} message {number}") for number, each in enumerate(value, 1)]
 
 
-def _message(each: Any, place: str) -> dict[str, str]:
+def _message(each: Any, place: str) -> dict[str, Any]:
     if not isinstance(each, dict):
         raise unreadable(place, f"is {kind_of(each)}, not an object with role and content")
     role, content = each.get("role", each.get("from")), each.get("content", each.get("value"))
@@ -187,7 +206,9 @@ def _message(each: Any, place: str) -> dict[str, str]:
             f"is said by {role!r}" if role else "does not say whose it is",
             f"a role is one of {', '.join(sorted(set(ROLES.values())))}",
         )
-    return {"role": ROLES[role], "content": _content(content, place)}
+    called = calls.of_message(each, place)
+    said = "" if content is None and called else _content(content, place)
+    return {"role": ROLES[role], "content": said, **called}
 
 
 def _content(content: Any, place: str) -> str:

@@ -23,16 +23,28 @@ LOGITS = 1 << 26  # held at once while training: 256 MB in fp32
 
 @dataclass(frozen=True)
 class Row:
-    """A token sequence: `ids` [T], `labels` [T] (IGNORED where no loss), `positions` if packed."""
+    """A token sequence: `ids` [T], `labels` [T] (IGNORED where no loss), `positions` if packed.
+
+    `weights` [T] say how much the loss of each token counts; None: all alike.
+    """
 
     ids: list[int]
     labels: list[int]
     positions: list[int] | None = None
+    weights: list[float] | None = None
 
     @property
     def supervised(self) -> int:
         """How many tokens get loss; the first one has nothing before it to predict it from."""
         return sum(label != IGNORED for label in self.labels[1:])
+
+    @property
+    def mass(self) -> float:
+        """What the row's summed loss is over: its supervised tokens, each by its weight."""
+        if self.weights is None:
+            return self.supervised
+        pairs = zip(self.labels[1:], self.weights[1:], strict=True)
+        return sum(weight for label, weight in pairs if label != IGNORED)
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class Batch:
     ids: Tensor
     labels: Tensor
     positions: Tensor | None
+    weights: Tensor | None = None
 
 
 def collate(rows: Sequence[Row], pad: int, device: str) -> Batch:
@@ -52,13 +65,24 @@ def collate(rows: Sequence[Row], pad: int, device: str) -> Batch:
     positions = None
     if any(row.positions is not None for row in rows):
         positions = torch.tensor([padded_positions(row, longest) for row in rows], device=device)
-    return Batch(torch.tensor(ids, device=device), torch.tensor(labels, device=device), positions)
+    weights = None
+    if any(row.weights is not None for row in rows):
+        weights = torch.tensor([padded_weights(row, longest) for row in rows], device=device)
+    return Batch(
+        torch.tensor(ids, device=device), torch.tensor(labels, device=device), positions, weights
+    )
 
 
 def padded_positions(row: Row, longest: int) -> list[int]:
     """Position ids of a row; they start again at 0 in its padding."""
     own = row.positions if row.positions is not None else list(range(len(row.ids)))
     return own + list(range(longest - len(own)))
+
+
+def padded_weights(row: Row, longest: int) -> list[float]:
+    """Weights of a row's tokens, 1 where it has none of its own; padding has no loss at all."""
+    own = row.weights if row.weights is not None else [1.0] * len(row.ids)
+    return own + [0.0] * (longest - len(own))
 
 
 def causal(model: Any) -> Any:
@@ -98,25 +122,36 @@ def supervised_states(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def loss_sum(model: Any, batch: Batch) -> Tensor:
-    """Summed cross-entropy of a batch; logits of many positions are made in pieces.
+    """Summed cross-entropy of a batch, by its weights; logits of many positions come in pieces.
 
     Each piece is computed again in the backward pass, so that memory holds the logits of one
     piece and not of all: 8 x 1024 tokens of a vocabulary of 49,000 would be 3 GB.
     """
+    weights = supervised_weights(batch)
     if not has_plain_head(model):
-        return cross_entropy_sum(*supervised_logits(model, batch))
+        return cross_entropy_sum(*supervised_logits(model, batch), weights)
     hidden, targets = supervised_states(model, batch)
     head = causal(model).get_output_embeddings()
     size = max(1, LOGITS // head.weight.shape[0])
     if len(targets) <= size:
-        return cross_entropy_sum(head(hidden), targets)
+        return cross_entropy_sum(head(hidden), targets, weights)
 
-    def piece(states: Tensor, wanted: Tensor) -> Tensor:
-        return cross_entropy_sum(head(states), wanted)
+    def piece(states: Tensor, wanted: Tensor, counts: Tensor | None) -> Tensor:
+        return cross_entropy_sum(head(states), wanted, counts)
 
-    pieces = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
-    losses = [checkpoint(piece, *one, use_reentrant=False) for one in pieces]
+    split = [*torch.split(hidden, size)], [*torch.split(targets, size)]
+    counts = [None] * len(split[0]) if weights is None else [*torch.split(weights, size)]
+    losses = [
+        checkpoint(piece, *one, use_reentrant=False) for one in zip(*split, counts, strict=True)
+    ]
     return torch.stack(losses).sum()
+
+
+def supervised_weights(batch: Batch) -> Tensor | None:
+    """Weights [N] of the N targets that get loss, None where all count alike."""
+    if batch.weights is None:
+        return None
+    return batch.weights[:, 1:][batch.labels[:, 1:] != IGNORED]
 
 
 def has_plain_head(model: Any) -> bool:

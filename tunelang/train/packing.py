@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 
-from tunelang.train.forward import Row
+from tunelang.train.forward import Row, padded_weights
 from tunelang.train.losses import IGNORED
 
 
@@ -42,4 +42,7 @@ def join(rows: Sequence[Row]) -> Row:
     ids = [token for row in rows for token in row.ids]
     labels = [label for row in rows for label in [IGNORED, *row.labels[1:]]]
     positions = [position for row in rows for position in range(len(row.ids))]
-    return Row(ids, labels, positions)
+    weights = None
+    if any(row.weights is not None for row in rows):
+        weights = [weight for row in rows for weight in padded_weights(row, len(row.ids))]
+    return Row(ids, labels, positions, weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunelang.train import speech as spoken
@@ -31,7 +31,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Writer:
-    """How examples of one step become rows. `loss_on` is reply, assistant or all."""
+    """How examples of one step become rows. `loss_on` is reply, assistant, last or all."""
 
     speech: Speech
     length: int
@@ -43,7 +43,9 @@ class Writer:
         self.tally.seen += 1
         if example.kind == "text":
             return self.chunks(spoken.text(self.speech, str(example.values["text"])))
-        return self.cut(tokens_of(self.speech, example), example.place)
+        row = self.cut(tokens_of(self.speech, example, self.loss_on), example.place)
+        weight = example.values.get("weight")
+        return row if weight is None else [weighted(each, weight) for each in row]
 
     def chunks(self, tokens: Tokens) -> list[Row]:
         """A long text in pieces: every token is kept."""
@@ -68,11 +70,22 @@ class Writer:
         return [Row(kept, [token if trained else IGNORED for token, trained in pairs])]
 
 
-def tokens_of(speech: Speech, example: Example) -> Tokens:
-    """The tokens of an instruct or chat row, replies marked."""
+def weighted(row: Row, weight: float) -> Row:
+    """The row, each of its tokens counting `weight` times."""
+    return replace(row, weights=[float(weight)] * len(row.ids))
+
+
+def tokens_of(speech: Speech, example: Example, loss_on: str = "reply") -> Tokens:
+    """The tokens of an instruct or chat row, replies marked; of `last` only the last one."""
     values = example.values
     if example.kind == "chat":
-        return spoken.conversation(speech, values["messages"], example.place)
+        return spoken.conversation(
+            speech,
+            values["messages"],
+            example.place,
+            tools=values.get("tools", ()),
+            last=loss_on == "last",
+        )
     asked = spoken.instruction(values, turns=speech.template is not None)
     return spoken.reply(speech, asked, values["reply"], example.place)
 

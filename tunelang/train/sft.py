@@ -195,7 +195,7 @@ def update(taken: Sequence[Row], micro: int) -> loop.Update:
     """One update: its rows sorted by length, so that a micro-batch holds little padding."""
     ordered = sorted(taken, key=lambda row: len(row.ids))
     micros = [ordered[start : start + micro] for start in range(0, len(ordered), micro)]
-    return loop.Update(micros, sum(row.supervised for row in taken))
+    return loop.Update(micros, sum(row.mass for row in taken))
 
 
 def own_metrics(step: Step, measured: dict[str, float]) -> dict[str, float]:

@@ -54,10 +54,17 @@ def reply(speech: Speech, asked: Text, answer: Text, place: str) -> Tokens:
     return Tokens(tokens.ids, mine)
 
 
-def conversation(speech: Speech, turns: Sequence[Message], place: str) -> Tokens:
-    """A conversation; the assistant's turns are trained."""
+def conversation(
+    speech: Speech,
+    turns: Sequence[Message],
+    place: str,
+    *,
+    tools: Sequence[Any] = (),
+    last: bool = False,
+) -> Tokens:
+    """A conversation; the assistant's turns are trained, or the last of them."""
     need_template(speech, place)
-    return templates.conversation(speech.tokenizer, turns, place)
+    return templates.conversation(speech.tokenizer, turns, place, tools=tools, last=last)
 
 
 def prompt(speech: Speech, asked: Text, place: str) -> list[int]:

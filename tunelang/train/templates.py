@@ -74,21 +74,35 @@ def own(tokenizer: Any, job: Job) -> str:
     return text
 
 
-def render(tokenizer: Any, messages: Sequence[Message], *, reply_next: bool) -> str:
+def render(
+    tokenizer: Any, messages: Sequence[Message], *, reply_next: bool, tools: Sequence[Any] = ()
+) -> str:
     """The conversation as text; `reply_next` opens the assistant's turn at its end."""
     text: str = tokenizer.apply_chat_template(
-        list(messages), tokenize=False, add_generation_prompt=reply_next
+        list(messages),
+        tools=list(tools) or None,
+        tokenize=False,
+        add_generation_prompt=reply_next,
     )
     return text
 
 
-def conversation(tokenizer: Any, messages: Sequence[Message], place: str) -> Tokens:
+def conversation(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    place: str,
+    *,
+    tools: Sequence[Any] = (),
+    last: bool = False,
+) -> Tokens:
     """Token ids of a conversation, the assistant's turns marked up to their end-of-turn token.
 
-    Text before a reply is tokenised as generation will meet it, then the reply after it.
+    Text before a reply is tokenised as generation will meet it, then the reply after it. `tools`
+    are what the assistant may call; with `last` only the last of its turns is marked.
     `place` is where the row came from. Raises UserError TL414 when the template rewrites earlier
-    turns, so that no mask would be right.
+    turns, so that no mask would be right, and TL401 when it leaves out tools or calls.
     """
+    need_tools(tokenizer, messages, tools, place)
     ids: list[int] = []
     trained: list[bool] = []
     done = ""
@@ -96,16 +110,17 @@ def conversation(tokenizer: Any, messages: Sequence[Message], place: str) -> Tok
         for count, message in enumerate(messages, start=1):
             if message["role"] != "assistant":
                 continue
-            before = render(tokenizer, messages[: count - 1], reply_next=True)
-            after = render(tokenizer, messages[:count], reply_next=False)
+            before = render(tokenizer, messages[: count - 1], reply_next=True, tools=tools)
+            after = render(tokenizer, messages[:count], reply_next=False, tools=tools)
             if not (before.startswith(done) and after.startswith(before)):
                 rewrites(place)
             context = encode(tokenizer, before[len(done) :])
             reply = encode(tokenizer, after[len(before) :])
             ids += context + reply
-            trained += [False] * len(context) + until_end(tokenizer, reply)
+            earlier = [False] * len(trained) if last else trained
+            trained = [*earlier, *[False] * len(context), *until_end(tokenizer, reply)]
             done = after
-        whole = render(tokenizer, messages, reply_next=False)
+        whole = render(tokenizer, messages, reply_next=False, tools=tools)
     except TemplateError as problem:
         fail("TL401", "no-chat-template", f"{place}: the chat template refuses this row: {problem}")
     if not whole.startswith(done):
@@ -114,12 +129,32 @@ def conversation(tokenizer: Any, messages: Sequence[Message], place: str) -> Tok
     return Tokens(ids + rest, trained + [False] * len(rest))
 
 
-def prompt(tokenizer: Any, messages: Sequence[Message], place: str) -> list[int]:
+def prompt(
+    tokenizer: Any, messages: Sequence[Message], place: str, tools: Sequence[Any] = ()
+) -> list[int]:
     """Token ids up to where the assistant speaks next."""
+    need_tools(tokenizer, messages, tools, place)
     try:
-        return encode(tokenizer, render(tokenizer, messages, reply_next=True))
+        return encode(tokenizer, render(tokenizer, messages, reply_next=True, tools=tools))
     except TemplateError as problem:
         fail("TL401", "no-chat-template", f"{place}: the chat template refuses this row: {problem}")
+
+
+def need_tools(
+    tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any], place: str
+) -> None:
+    """TL401: a template that never speaks of tools would leave them and their calls out."""
+    text = str(tokenizer.chat_template)
+    calls = any(message.get("tool_calls") for message in messages)
+    missing = ["tools"] if tools and "tools" not in text else []
+    missing += ["tool_calls"] if calls and "tool_calls" not in text else []
+    if missing:
+        fail(
+            "TL401",
+            "no-chat-template",
+            f"{place}: the row has {' and '.join(missing)}, and the chat template writes none",
+            "name a .jinja file that does, or a model whose own template does",
+        )
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

@@ -15,8 +15,12 @@ FORMATS = {
         "reply": _column("reply", "reply"),
         "system": _column("system message"),
         "input": _column("input that follows the prompt"),
+        "weight": _column("number above 0 that the row's loss counts by"),
     },
-    "chat": {"messages": _column("messages", "messages")},
+    "chat": {
+        "messages": _column("messages", "messages"),
+        "tools": _column("list of tools that the template writes"),
+    },
     "preference": {
         "prompt": _column("prompt", "prompt"),
         "chosen": _column("better reply", "chosen"),
@@ -36,4 +40,9 @@ FORMATS = {
     },
     "prompt": {"field": _column("prompt", "prompt")},
     "labelled": {"text": _column("text", "text"), "label": _column("label", "label")},
+    "choices": {
+        "prompt": _column("prompt", "prompt"),
+        "choices": _column("list of answers to choose from", "choices"),
+        "answer": _column("right one: its text, or its number from 0", "answer"),
+    },
 }
