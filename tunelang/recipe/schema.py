@@ -185,7 +185,8 @@ class Method:
     `metrics` what it measures on held-out rows, `copies` which models it keeps in memory beside the
     one that trains, `sequences` how many sequences one row is. A method that does not train has no
     `weights`, `lr` and schedule. `products` are by the word of the field `decides`, where what is
-    made depends on one. `rows` tells, by the values of a stage, what rows its product "data" holds.
+    made depends on one; `modes`, by the same word, what the method is then where more than that
+    differs. `rows` tells, by the values of a stage, what rows its product "data" holds.
     """
 
     name: str
@@ -204,6 +205,7 @@ class Method:
     trains: bool = True
     decides: str = ""
     products: Mapping[str, Product] = field(default_factory=dict)
+    modes: Mapping[str, Method] = field(default_factory=dict)
     rows: Callable[[Callable[[str], Any]], MadeRows] | None = None
 
 
@@ -219,7 +221,7 @@ class WeightsKind:
     doc: str
     fields: Mapping[str, Field] = field(default_factory=dict)
     adapter: bool = False
-    like: Literal["full", "lora", "qlora"] = "full"
+    like: Literal["full", "lora", "qlora", "experts"] = "full"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tunelang.recipe.model import Declared
 from tunelang.recipe.names import Scope, did_you_mean, nearest
 from tunelang.recipe.overrides import Overrides
 from tunelang.recipe.schema import Method
-from tunelang.recipe.typed import Owner, flat, typed
+from tunelang.recipe.typed import Owner, chosen, flat, typed
 from tunelang.recipe.values import Reading
 from tunelang.syntax.tree import Declaration
 
@@ -38,19 +38,21 @@ def settle(declaration: Declaration, scope: Scope, work: Work) -> Declared | Non
     method = _method(family, work) if kind == "stage" else None
     if kind == "stage" and method is None:
         return None
-    fields = method.fields if method else kinds.fields(kind)
+    layer = _layers(declaration, family, scope, work)
+    word = chosen(layer, method, work.reading(scope)) if method else None
+    mode = f", {word}" if word else ""
+    method = method.modes.get(word, method) if method and word else method
     owner = Owner(
-        fields,
-        f"stage `{name}` ({method.name})" if method else f"{kind} `{name}`",
+        method.fields if method else kinds.fields(kind),
+        f"stage `{name}` ({method.name}{mode})" if method else f"{kind} `{name}`",
         f"default of {method.name} {method.version}" if method else f"default of {kind}",
         declaration.name.span,
     )
-    layer = _layers(declaration, family, scope, work)
     gate, rest = _split_gate(layer)
     settled = Declared(kind, scope.full(name), declaration.name.span, {}, declaration.doc, method)
     reading = work.reading(scope)
     if kind == "mix":
-        parts, rest = read_mix(rest, flat(fields), reading)
+        parts, rest = read_mix(rest, flat(owner.fields), reading)
         settled = change(settled, parts=parts)
     settled = change(settled, values=typed(rest, owner, reading))
     return read_checks(settled, gate, reading)

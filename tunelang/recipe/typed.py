@@ -9,7 +9,7 @@ from typing import Any
 from tunelang.diagnostic import Diagnostic, error
 from tunelang.recipe import schema
 from tunelang.recipe.layers import Layer, Written, with_argument
-from tunelang.recipe.model import Given
+from tunelang.recipe.model import Choice, Given
 from tunelang.recipe.values import BAD, Reading, default_values, parse_value, read, unknown_field
 from tunelang.source import Span
 from tunelang.syntax.tree import Call, Value
@@ -50,6 +50,17 @@ def typed(layer: Layer, owner: Owner, reading: Reading) -> dict[str, Given]:
     if not layer.broken:  # what is missing may stand in what was not read
         _missing(known, values, bad | _guessed(layer, reading.found), (owner, reading.found))
     return values
+
+
+def chosen(layer: Layer, method: schema.Method, reading: Reading) -> str | None:
+    """The mode a layer chooses of a method that has modes; what is wrong with it is said later."""
+    written = layer.values.get(method.decides) if method.modes else None
+    if written is None:
+        return None
+    found = _read(
+        method.decides, written, method.fields[method.decides], replace(reading, found=[])
+    )
+    return found.name if isinstance(found, Choice) and found.name in method.modes else None
 
 
 def _guessed(layer: Layer, found: list[Diagnostic]) -> set[str]:
