@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tunelang.catalog import gpus, models
+from tunelang.estimate.config import from_config
 from tunelang.estimate.fit import fit
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.memory import Load, memory, trainable
-from tunelang.estimate.parameters import Architecture, count, from_config, lora_count
+from tunelang.estimate.parameters import Architecture, count, lora_count
 from tunelang.estimate.remedies import nearest
 from tunelang.estimate.work import Work
 

@@ -121,6 +121,7 @@ def _load(work: Work, machine: Machine, way: Way) -> Load:
         shard_weights=n if way.sharding == "zero3" else 1,
         master=work.weights == "full" and work.precision != "fp32",
         scored=_scored(work),
+        share=work.share,
     )
 
 

@@ -16,6 +16,7 @@ from tunelang.estimate.parameters import (
     count,
     linear_count,
     lora_count,
+    selected_count,
 )
 
 NF4 = 0.5 + 1 / 64 + 4 / 16384  # bytes a weight, double quantised (QLoRA, arXiv 2305.14314)
@@ -34,7 +35,7 @@ class Load:
     """
 
     architecture: Architecture
-    weights: str  # full, lora, qlora
+    weights: str  # full, lora, qlora, experts
     tokens: int
     rank: int = 0
     targets: Targets = "all_linear"
@@ -48,6 +49,7 @@ class Load:
     shard_weights: int = 1
     master: bool = False  # DeepSpeed keeps fp32 masters of bf16 weights
     scored: float = 1.0
+    share: float = 0.0  # of the routed experts of each block, where weights are experts
 
 
 @dataclass(frozen=True)
@@ -104,16 +106,18 @@ def trainable(load: Load) -> int:
     """Parameters that train."""
     if load.weights == "full":
         return count(load.architecture)
+    if load.weights == "experts":
+        return selected_count(load.architecture, load.share)
     return lora_count(load.architecture, load.rank, load.targets)
 
 
 def weight_bytes(load: Load) -> float:
-    """Weights at rest: bf16 or fp32, NF4 inside blocks for qlora, fp32 adapters."""
+    """Weights at rest: bf16 or fp32, NF4 inside blocks for qlora, fp32 adapters and experts."""
     total, linear = count(load.architecture), linear_count(load.architecture)
     if load.weights == "full":
         return load.width * total / load.shard_weights
     adapters = 4.0 * trainable(load)
-    if load.weights == "lora":
+    if load.weights != "qlora":
         return load.width * total / load.shard_weights + adapters
     return (NF4 * linear + load.width * (total - linear)) / load.shard_weights + adapters
 
@@ -135,15 +139,23 @@ def optimiser_bytes(load: Load) -> float:
 def activation_bytes(load: Load) -> float:
     """What one layer saves for its backward, without checkpointing (planner notes, section 3)."""
     a = load.architecture
-    h, q, kv, f, nh = a.hidden, a.query, a.kv, a.ffn, a.heads
+    h, q, kv, f, nh = a.hidden, a.query, a.kv, a.inner, a.heads
     scale = load.width / 2  # the terms below are for bf16
     extra_norms = (6 if load.weights == "full" else 4) * (q + kv) if a.qk_norm else 0
     if load.weights == "full":
         per_token = 2 * (6 * h + 4) + 4 * h + 2 * q + 4 * kv + 2 * q + 4 * nh + 8 * f
     else:
-        adapters = sum(4 * i + 4 * load.rank for i, _ in chosen(a, load.targets).values())
+        adapters = 0
+        if load.weights != "experts":
+            adapters = sum(4 * i + 4 * load.rank for i, _ in chosen(a, load.targets).values())
         per_token = 2 * (4 * h + 4) + 4 * q + 4 * kv + 4 * nh + 6 * f + adapters
-    return float((per_token + extra_norms) * scale * load.tokens)
+    return float((per_token + extra_norms + _routed(a)) * scale * load.tokens)
+
+
+def _routed(a: Architecture) -> int:
+    """Bytes of bf16 a token by which routed experts save more than one feed-forward of their
+    width: their inputs and outputs gathered, and the router's fp32 shares (planner notes, 3)."""
+    return a.experts.active * 4 * a.hidden + 8 * a.experts.count if a.experts else 0
 
 
 def saved_bytes(load: Load) -> float:
@@ -156,10 +168,10 @@ def saved_bytes(load: Load) -> float:
 def _live(load: Load) -> float:
     """The one layer that is recomputed and its working memory."""
     a = load.architecture
-    on_ffn = load.weights != "full" and any(
+    on_ffn = load.weights in ("lora", "qlora") and any(
         name in chosen(a, load.targets) for name in ("gate_proj", "up_proj", "down_proj")
     )
-    work = (4 * a.ffn + 12 * a.hidden) if on_ffn else (6 * a.ffn + 2 * a.hidden)
+    work = (4 * a.inner + 12 * a.hidden) if on_ffn else (6 * a.inner + 2 * a.hidden)
     recomputed = activation_bytes(load) if load.checkpointing else 0.0
     return recomputed + work * load.tokens * load.width / 2 + _dequantised(load)
 

@@ -1,17 +1,49 @@
-"""Architectures and exact parameter counts of decoder-only transformers. Pure arithmetic."""
+"""Exact parameter counts of decoder-only transformers, dense and mixtures. Pure arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Literal
 
 Targets = Literal["all_linear"] | tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class Experts:
+    """The routed experts of a block: `count` gated feed-forwards of width `ffn`.
+
+    `active` of them see each token. The last `layers` blocks have them, the first ones are dense.
+    `shared` is the width of the feed-forward that every token passes; 0: none.
+    """
+
+    count: int
+    active: int
+    ffn: int
+    layers: int
+    shared: int = 0
+    shared_gate: bool = False  # Qwen 2 MoE weighs its shared expert
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Multi-head latent attention of DeepSeek V2 and V3 (arXiv 2405.04434, section 2.1).
+
+    Ranks of the compressed queries (None: not compressed) and of keys and values; widths of a
+    head without and with rotation, and of its values.
+    """
+
+    query_rank: int | None
+    kv_rank: int
+    plain: int
+    rotated: int
+    value: int
+
+
+@dataclass(frozen=True)
 class Architecture:
-    """A dense Llama-like decoder. Widths in elements; `ffn` is one gated feed-forward matrix."""
+    """A Llama-like decoder. Widths in elements; `ffn` is one gated feed-forward matrix."""
 
     name: str
     hidden: int
@@ -25,39 +57,131 @@ class Architecture:
     tied: bool
     bias: bool = False  # on q, k and v, as Qwen 2 has
     qk_norm: bool = False  # as Qwen 3 has
+    whole_norm: bool = False  # q and k are normed over all heads at once, as OLMoE does
+    experts: Experts | None = None
+    latent: Latent | None = None
 
     @property
     def query(self) -> int:
+        """Width of all queries."""
+        if self.latent:
+            return self.heads * (self.latent.plain + self.latent.rotated)
         return self.heads * self.head_dim
 
     @property
     def kv(self) -> int:
+        """Width of all keys; for latent attention the mean of keys and values."""
+        if self.latent:
+            return (self.query + self.heads * self.latent.value) // 2
         return self.kv_heads * self.head_dim
+
+    @property
+    def dense(self) -> int:
+        """Blocks without routed experts."""
+        return self.layers - (self.experts.layers if self.experts else 0)
+
+    @property
+    def inner(self) -> int:
+        """Width of the feed-forwards that one token passes in a usual block."""
+        if self.experts is None:
+            return self.ffn
+        return self.experts.shared + self.experts.active * self.experts.ffn
 
 
 def linears(a: Architecture) -> dict[str, tuple[int, int]]:
-    """The linear layers of one block by PEFT name: (in, out)."""
+    """The linear layers of one usual block by PEFT name: (in, out).
+
+    A usual block of a mixture has the shared expert's; its routed experts are no linear layers.
+    """
+    if a.experts is None:
+        return dense_linears(a)
+    shared = _feed_forward(a.hidden, a.experts.shared) if a.experts.shared else {}
+    gate = {"shared_expert_gate": (a.hidden, 1)} if a.experts.shared_gate else {}
+    return {**_attention(a), **shared, **gate}
+
+
+def dense_linears(a: Architecture) -> dict[str, tuple[int, int]]:
+    """The linear layers of a block without routed experts."""
+    return {**_attention(a), **_feed_forward(a.hidden, a.ffn)}
+
+
+def _feed_forward(hidden: int, width: int) -> dict[str, tuple[int, int]]:
     return {
-        "q_proj": (a.hidden, a.query),
-        "k_proj": (a.hidden, a.kv),
-        "v_proj": (a.hidden, a.kv),
-        "o_proj": (a.query, a.hidden),
-        "gate_proj": (a.hidden, a.ffn),
-        "up_proj": (a.hidden, a.ffn),
-        "down_proj": (a.ffn, a.hidden),
+        "gate_proj": (hidden, width),
+        "up_proj": (hidden, width),
+        "down_proj": (width, hidden),
     }
 
 
+def _attention(a: Architecture) -> dict[str, tuple[int, int]]:
+    if a.latent is None:
+        return {
+            "q_proj": (a.hidden, a.query),
+            "k_proj": (a.hidden, a.kv),
+            "v_proj": (a.hidden, a.kv),
+            "o_proj": (a.query, a.hidden),
+        }
+    m = a.latent
+    whole = {"q_proj": (a.hidden, a.query)}
+    if m.query_rank:
+        whole = {"q_a_proj": (a.hidden, m.query_rank), "q_b_proj": (m.query_rank, a.query)}
+    return {
+        **whole,
+        "kv_a_proj_with_mqa": (a.hidden, m.kv_rank + m.rotated),
+        "kv_b_proj": (m.kv_rank, a.heads * (m.plain + m.value)),
+        "o_proj": (a.heads * m.value, a.hidden),
+    }
+
+
+def expert_count(a: Architecture) -> int:
+    """Weights of one routed expert."""
+    return 3 * a.hidden * a.experts.ffn if a.experts else 0
+
+
+def routed_count(a: Architecture) -> int:
+    """Weights of all routed experts of all blocks."""
+    return a.experts.layers * a.experts.count * expert_count(a) if a.experts else 0
+
+
+def selected_count(a: Architecture, share: float) -> int:
+    """Weights of the routed experts that train where `share` of those of each block does."""
+    if a.experts is None:
+        return 0
+    return a.experts.layers * ceil(share * a.experts.count) * expert_count(a)
+
+
+def active_count(a: Architecture) -> int:
+    """Parameters that one token meets: all but the experts it is not sent to."""
+    if a.experts is None:
+        return count(a)
+    idle = a.experts.layers * (a.experts.count - a.experts.active) * expert_count(a)
+    return count(a) - idle
+
+
 def linear_count(a: Architecture) -> int:
-    """Weights of all linear layers inside blocks: what NF4 quantises."""
-    return a.layers * sum(i * o for i, o in linears(a).values())
+    """Weights of all linear layers inside blocks: what NF4 quantises. No routed expert is one."""
+    return (a.layers - a.dense) * _size(linears(a)) + a.dense * _size(dense_linears(a))
 
 
-def layer_count(a: Architecture) -> int:
-    """Parameters of one block, norms and biases included."""
-    norms = 2 * a.hidden + (2 * a.head_dim if a.qk_norm else 0)
+def _size(layers: Mapping[str, tuple[int, int]]) -> int:
+    return sum(i * o for i, o in layers.values())
+
+
+def block_count(a: Architecture) -> int:
+    """Parameters of all blocks, norms, biases, routers and experts included."""
     biases = (a.query + 2 * a.kv) if a.bias else 0
-    return sum(i * o for i, o in linears(a).values()) + norms + biases
+    routers = a.experts.layers * a.experts.count * a.hidden if a.experts else 0
+    beside = a.layers * (2 * a.hidden + _norms(a) + biases)
+    return linear_count(a) + beside + routers + routed_count(a)
+
+
+def _norms(a: Architecture) -> int:
+    """Weights of the norms inside attention."""
+    if a.latent:
+        return a.latent.kv_rank + (a.latent.query_rank or 0)
+    if a.whole_norm:
+        return a.query + a.kv
+    return 2 * a.head_dim if a.qk_norm else 0
 
 
 def embedding_count(a: Architecture) -> int:
@@ -67,41 +191,35 @@ def embedding_count(a: Architecture) -> int:
 
 def count(a: Architecture) -> int:
     """Every parameter of the model."""
-    return a.layers * layer_count(a) + embedding_count(a) + a.hidden
+    return block_count(a) + embedding_count(a) + a.hidden
 
 
 def chosen(a: Architecture, targets: Targets) -> dict[str, tuple[int, int]]:
     """The linear layers of a block that get an adapter."""
+    return _wanted(linears(a), targets)
+
+
+def _wanted(layers: Mapping[str, tuple[int, int]], targets: Targets) -> dict[str, tuple[int, int]]:
     return {
-        name: size
-        for name, size in linears(a).items()
-        if targets == "all_linear" or name in targets
+        name: size for name, size in layers.items() if targets == "all_linear" or name in targets
     }
 
 
 def lora_count(a: Architecture, rank: int, targets: Targets) -> int:
-    """Parameters of A [rank, in] and B [out, rank] over every chosen layer (Hu et al. 2021)."""
-    return a.layers * sum(rank * (i + o) for i, o in chosen(a, targets).values())
+    """Parameters of A [rank, in] and B [out, rank] over every chosen layer (Hu et al. 2021).
+
+    `all_linear` reaches routed experts too, each with matrices of its own, and of twice the rank
+    where two matrices are one (PEFT 0.21). PEFT leaves out those of Qwen 2 MoE, and the dense
+    feed-forwards of DeepSeek: for these the count is what it would be.
+    """
+    usual = _adapters(chosen(a, targets), rank)
+    dense = _adapters(_wanted(dense_linears(a), targets), rank)
+    routed = 0
+    if a.experts and targets == "all_linear":
+        inward, outward = 2 * (a.hidden + 2 * a.experts.ffn), a.experts.ffn + a.hidden
+        routed = a.experts.count * rank * (inward + outward)
+    return (a.layers - a.dense) * (usual + routed) + a.dense * dense
 
 
-def from_config(config: Mapping[str, Any], name: str) -> Architecture | None:
-    """The architecture that a Hugging Face config.json describes; None for families not known."""
-    kind = config.get("model_type")
-    if kind not in ("llama", "mistral", "qwen2", "qwen3"):
-        return None
-    heads = int(config["num_attention_heads"])
-    hidden = int(config["hidden_size"])
-    return Architecture(
-        name=name,
-        hidden=hidden,
-        layers=int(config["num_hidden_layers"]),
-        heads=heads,
-        kv_heads=int(config.get("num_key_value_heads") or heads),
-        head_dim=int(config.get("head_dim") or hidden // heads),
-        ffn=int(config["intermediate_size"]),
-        vocab=int(config["vocab_size"]),
-        positions=int(config.get("max_position_embeddings") or 0),
-        tied=bool(config.get("tie_word_embeddings", False)),
-        bias=kind == "qwen2",
-        qk_norm=kind == "qwen3",
-    )
+def _adapters(layers: Mapping[str, tuple[int, int]], rank: int) -> int:
+    return sum(rank * (i + o) for i, o in layers.values())

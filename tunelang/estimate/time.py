@@ -51,7 +51,7 @@ def _forward(work: Work, tokens: float) -> float:
     """Operations of a forward pass: 2 per weight and token, and causal attention."""
     a = work.architecture
     attention = 4.0 * a.layers * a.query * work.positions / 2
-    return tokens * (2.0 * work.parameters + attention)
+    return tokens * (2.0 * work.active + attention)
 
 
 def _update(work: Work, checkpointing: bool) -> float:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunelang.estimate.parameters import Architecture, Targets, count, lora_count
+from tunelang.estimate.parameters import (
+    Architecture,
+    Targets,
+    active_count,
+    count,
+    lora_count,
+    selected_count,
+)
 
 
 @dataclass(frozen=True)
@@ -12,7 +19,8 @@ class Work:
     """`batch` rows an update of at most `length` tokens each; ppo adds prompt and reply.
 
     `rows` are the sequences of one row: a preference pair has two. `weights` is the kind whose
-    memory is counted. `micro` and `recompute` (activations) are planned where they are None.
+    memory is counted. `micro` and `recompute` (activations) are planned where they are None. `share` of
+    the routed experts train where weights are `experts`.
     """
 
     architecture: Architecture
@@ -31,6 +39,7 @@ class Work:
     rows: int = 1
     micro: int | None = None
     recompute: bool | None = None
+    share: float = 0.0
 
     @property
     def positions(self) -> int:
@@ -47,7 +56,14 @@ class Work:
         return count(self.architecture)
 
     @property
+    def active(self) -> int:
+        """Parameters that one token meets."""
+        return active_count(self.architecture)
+
+    @property
     def trained(self) -> int:
         if self.weights == "full":
             return self.parameters
+        if self.weights == "experts":
+            return selected_count(self.architecture, self.share)
         return lora_count(self.architecture, self.rank, self.targets)

@@ -9,7 +9,8 @@ from typing import Literal
 
 from tunelang.catalog import models as catalog
 from tunelang.diagnostic import Diagnostic, error
-from tunelang.estimate.parameters import Architecture, from_config
+from tunelang.estimate.config import from_config
+from tunelang.estimate.parameters import Architecture
 from tunelang.plan.data import expand
 from tunelang.plan.ir import FolderModel, GgufModel, HubModel, ModelRef, ModelSource, ScratchModel
 from tunelang.recipe.model import Choice, Declared, Recipe
