@@ -26,6 +26,9 @@ from tunelang.recipe.schema import (
 WARMUP = Field(HowLong(("steps", "ratio")), "steps over which the rate rises from 0", "3%")
 # More than 100% can be written, so that rule TL610 can say what is wrong with it.
 FLOOR = Field(Ratio(most=10), "the rate the schedule ends at, as a share of lr", "0%")
+# ULMFiT (arXiv 1801.06146), section 3.2: cut_frac = 0.1 and ratio = 32.
+CUT = Field(Ratio(), "the share of the steps over which the rate rises", "10%")
+RATIO = Field(Number(above=1), "lr is this many times the lowest rate", "32")
 
 BEST = {"metric": Field(Symbol(("eval_loss", *METRICS)), "what is compared", "eval_loss")}
 PATIENCE = Field(Whole(), "measurements without a better one before it stops", "3")
@@ -34,6 +37,7 @@ SCHEDULE = Variant(
         "cosine": {"warmup": WARMUP, "floor": FLOOR},
         "linear": {"warmup": WARMUP, "floor": FLOOR},
         "constant": {"warmup": WARMUP},
+        "slanted_triangular": {"cut": CUT, "ratio": RATIO},
     }
 )
 

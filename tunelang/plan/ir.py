@@ -108,7 +108,7 @@ class Schedule(Frozen):
 
     steps: int
     warmup: int
-    kind: Literal["cosine", "linear", "constant"]
+    kind: Literal["cosine", "linear", "constant", "slanted_triangular"]
     floor: float
     eval_every: int
     save_every: int

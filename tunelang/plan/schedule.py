@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 
 from tunelang.diagnostic import Diagnostic, error, replace, warning
 from tunelang.plan.ir import Batch, Schedule
@@ -24,6 +24,7 @@ class Extent:
 # English text has about 4.4 characters a token in vocabularies of 32k to 128k (Llama 3 report,
 # arXiv 2407.21783, section 3.2: 3.94 for its 128k vocabulary); only packed epochs use it.
 CHARACTERS_PER_TOKEN = 3.94
+EDGE = 1e-9  # 10% of 70 steps is 7 steps, however its decimals are rounded
 
 
 def batch_of(stage: Declared, found: list[Diagnostic]) -> Batch:
@@ -62,18 +63,31 @@ def schedule_of(
     if steps is None:
         return None
     chosen: Choice = stage.get("schedule")
-    warmup = _warmup(stage, chosen.values["warmup"], steps, found)
-    floor = chosen.get("floor")
+    warmup, floor = _shape(stage, chosen, steps, found)
     kind = chosen.name
-    assert kind in ("cosine", "linear", "constant")
+    assert kind in ("cosine", "linear", "constant", "slanted_triangular")
     return Schedule(
         steps=steps,
         warmup=warmup,
         kind=kind,  # type: ignore[arg-type]
-        floor=1.0 if floor is None else floor,
+        floor=floor,
         eval_every=max(1, _part(stage.get("eval_every"), steps)),
         save_every=max(1, _part(_saving(stage), steps)),
     )
+
+
+def _shape(
+    stage: Declared, chosen: Choice, steps: int, found: list[Diagnostic]
+) -> tuple[int, float]:
+    """Steps that the rate rises, and where it ends as a share of lr.
+
+    A slanted triangle rises for floor(steps x cut) steps from 1/ratio and falls back to it.
+    """
+    if chosen.name == "slanted_triangular":
+        return max(1, floor(steps * chosen.get("cut") + EDGE)), 1 / chosen.get("ratio")
+    ends = chosen.get("floor")
+    warmup = _warmup(stage, chosen.values["warmup"], steps, found)
+    return warmup, 1.0 if ends is None else ends
 
 
 def _warmup(stage: Declared, given: Given, steps: int, found: list[Diagnostic]) -> int:

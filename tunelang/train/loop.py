@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -36,7 +36,10 @@ class Update:
 class Objective:
     """What is learnt. `updates(at)` are the updates from the `at`-th on; `loss` sums over a micro.
 
-    `measure` gives held-out metrics; empty where no rows are held out.
+    `measure` gives held-out metrics; empty where no rows are held out. `scales` are shares of the
+    rate by name; `prepare(at)` freezes and unfreezes for the update after `at` done ones, before
+    the first, before a checkpoint is put back, and after every update. All of `named` is in the
+    optimizer from the start: one that is built from what trains first would train nothing else.
     """
 
     modules: dict[str, nn.Module]
@@ -44,6 +47,8 @@ class Objective:
     updates: Callable[[int], Iterator[Update]]
     loss: Callable[[Any], Tensor]
     measure: Callable[[], dict[str, float]]
+    scales: Mapping[str, float] = field(default_factory=dict)
+    prepare: Callable[[int], None] = lambda _: None
 
 
 @dataclass
@@ -74,7 +79,9 @@ class Training:
 def train(step: Step, job: Job, objective: Objective) -> list[dict[str, float]]:
     """Run all updates of the schedule, from the newest checkpoint on; returns the loss curve."""
     schedule = schedule_of(step)
-    parts = Parts(objective.modules, {"main": optimise.optimizer(step, objective.named)})
+    optimizer = optimise.optimizer(step, objective.named, objective.scales)
+    parts = Parts(objective.modules, {"main": optimizer})
+    objective.prepare(job.resume.at if job.resume else 0)
     training = Training(step, job, schedule, objective, parts, begin(job, parts))
     progress = training.progress
     job.phase("training")
@@ -120,6 +127,7 @@ def one_update(training: Training, update: Update) -> None:
     else:
         training.optimizer.step()
     progress.at += 1
+    objective.prepare(progress.at)
     tell(training, {"loss": loss, "lr": lr, "grad_norm": norm})
 
 

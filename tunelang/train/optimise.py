@@ -13,19 +13,45 @@ from torch.optim import Optimizer
 from tunelang.plan.ir import Schedule, Step
 from tunelang.train.job import fail
 
+SCALE = "scale"  # of a group's rate: discriminative fine-tuning gives lower layers less
 
-def optimizer(step: Step, named: Mapping[str, Tensor]) -> Optimizer:
-    """AdamW (arXiv 1711.05101) over the named weights; matrices decay, norms and biases do not."""
+
+def optimizer(
+    step: Step, named: Mapping[str, Tensor], scales: Mapping[str, float] | None = None
+) -> Optimizer:
+    """AdamW (arXiv 1711.05101) over the named weights; matrices decay, norms and biases do not.
+
+    `scales` are shares of the rate by name, 1 for all where there are none. A weight without a
+    gradient is passed over entirely, decay included: so are those that are frozen for now.
+    """
     decay = float(step.fields.get("weight_decay", 0.0))
     groups = [
-        {"params": [value for value in named.values() if value.dim() >= 2], "weight_decay": decay},
-        {"params": [value for value in named.values() if value.dim() < 2], "weight_decay": 0.0},
+        group
+        for scale, members in by_scale(named, scales or {})
+        for group in (
+            {"params": [value for value in members if value.dim() >= 2], "weight_decay": decay}
+            | scale,
+            {"params": [value for value in members if value.dim() < 2], "weight_decay": 0.0}
+            | scale,
+        )
+        if group["params"]
     ]
-    groups = [group for group in groups if group["params"]]
     kind = str(step.fields.get("optimizer", "adamw"))
     if kind == "adamw":
         return torch.optim.AdamW(groups, lr=step.lr or 0.0, fused=True)
     return eight_bit(kind, groups, step.lr or 0.0)
+
+
+def by_scale(
+    named: Mapping[str, Tensor], scales: Mapping[str, float]
+) -> list[tuple[dict[str, float], list[Tensor]]]:
+    """The weights of every scale, in the order in which scales first occur."""
+    if not scales:
+        return [({}, list(named.values()))]
+    found: dict[float, list[Tensor]] = {}
+    for name, value in named.items():
+        found.setdefault(scales[name], []).append(value)
+    return [({SCALE: scale}, members) for scale, members in found.items()]
 
 
 def eight_bit(kind: str, groups: list[dict[str, Any]], lr: float) -> Optimizer:
@@ -47,8 +73,10 @@ def rate(schedule: Schedule, lr: float, at: int) -> float:
     """The learning rate of the update after `at` done ones.
 
     Rises linearly to `lr` over `warmup` updates (none has rate 0), then falls to floor x lr, or
-    stays for constant.
+    stays for constant. A slanted triangle begins at floor x lr, too.
     """
+    if schedule.kind == "slanted_triangular":
+        return lr * (schedule.floor + (1 - schedule.floor) * slant(schedule, at))
     if at < schedule.warmup:
         return lr * (at + 1) / schedule.warmup
     if schedule.kind == "constant":
@@ -58,7 +86,18 @@ def rate(schedule: Schedule, lr: float, at: int) -> float:
     return lr * (schedule.floor + (1 - schedule.floor) * shape)
 
 
+def slant(schedule: Schedule, at: int) -> float:
+    """p of ULMFiT (arXiv 1801.06146, eq. 3): t/cut, then 1 - (t - cut) / (cut (1/cut_frac - 1)).
+
+    That denominator is T - cut where T x cut_frac is whole; where it is not, the paper's own would
+    let the rate fall below 0 (T = 25: to -0.18 of lr).
+    """
+    if at < schedule.warmup:
+        return at / schedule.warmup
+    return 1 - (at - schedule.warmup) / max(1, schedule.steps - schedule.warmup)
+
+
 def set_rate(optimizer: Optimizer, lr: float) -> None:
-    """Give every group of the optimizer this learning rate."""
+    """Give every group of the optimizer this learning rate, times its own scale if it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group[SCALE] if SCALE in group else lr
