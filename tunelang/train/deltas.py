@@ -12,6 +12,7 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 
+from tunelang.train import token_rows
 from tunelang.train.job import fail
 
 NAME = "merged"  # of the adapter while it is merged
@@ -32,6 +33,7 @@ def adapter(model: nn.Module, folder: Path) -> None:
 
     TL411 where it was made for another model: a layer is missing, or has another shape.
     """
+    token_rows.grow(model, token_rows.rows_of(folder))
     try:
         wrapped = PeftModel.from_pretrained(model, str(folder), adapter_name=NAME)
     except (ValueError, RuntimeError, KeyError) as wrong:

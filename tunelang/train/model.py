@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunelang.plan.ir import HubModel, ModelRef
-from tunelang.train import deltas, quantise
+from tunelang.train import deltas, quantise, token_rows
 from tunelang.train.folders import Origin, origin, tokenizer_folder, weights_folder
 from tunelang.train.job import Job, fail
 
@@ -126,6 +126,7 @@ def attach_deltas(model: Any, deltas: tuple[str, ...], job: Job) -> tuple[Any, t
 
     names = tuple(f"start{place}" for place in range(len(deltas)))
     folders = [str(job.store.object(key) / "adapter") for key in deltas]
+    token_rows.grow(model, max(token_rows.rows_of(Path(folder)) for folder in folders))
     wrapped = PeftModel.from_pretrained(model, folders[0], adapter_name=names[0])
     for name, folder in zip(names[1:], folders[1:], strict=True):
         wrapped.load_adapter(folder, adapter_name=name)

@@ -144,6 +144,7 @@ def lora(fields: Mapping[str, Any], model: nn.Module) -> LoraConfig:
         exclude_modules=routers if routers and targets == "all_linear" else None,
         use_rslora=bool(fields.get("rslora", False)),
         use_dora=bool(fields.get("dora", False)),
+        trainable_token_indices=fields.get("new_rows"),  # set by `vocabulary.trained`
         task_type="CAUSAL_LM",
         bias="none",
     )
