@@ -10,6 +10,9 @@ from tunelang.recipe.resolve import Resolved
 from tunelang.rules.stages import data_of, format_of, parts_of, recipe_of
 from tunelang.units import number
 
+# An instruction is a conversation of one turn, a pair is a list of two.
+ONE_TYPE = {"instruct": "chat", "preference": "ranking"}
+
 
 def wrong_format(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL302: preference data in an sft stage, prompts in a reward stage."""
@@ -34,9 +37,9 @@ def wrong_format(resolved: Resolved) -> Iterator[Diagnostic]:
 
 
 def _forms(parts: list[Declared]) -> set[str]:
-    """The formats of data sets; conversations and instructions count as one."""
+    """The formats of data sets, those that are read in one way under one name."""
     forms = {form for part in parts if (form := format_of(part))}
-    return {"chat" if form == "instruct" else form for form in forms}
+    return {ONE_TYPE.get(form, form) for form in forms}
 
 
 def mix_not_whole(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -94,6 +97,11 @@ def mixed_formats(resolved: Resolved) -> Iterator[Diagnostic]:
                 f"`{mix.name}` mixes formats: {listed}",
                 mix.span,
                 "two formats",
+                others=tuple(
+                    Label(part.span_of("format") or part.span, "this one")
+                    for part in parts
+                    if format_of(part)
+                ),
                 help="mix rows of one format, in one stage each",
             )
 
