@@ -9,19 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from tunelang.plan.ir import StoreModel
 from tunelang.train import forward
-from tunelang.train.job import Job, fail
-from tunelang.train.speech import Speech, prompt
+from tunelang.train.job import Job
 
+if TYPE_CHECKING:
+    from tunelang.train.voice import Voice
+
+# The tokens [B] that follow, from logits [B, V] of the so manieth token of every reply.
+Pick = Callable[[Tensor, int], Tensor]
 UNFINISHED = "\ufffd"  # what a half-written UTF-8 character decodes to
 
 
@@ -50,20 +54,26 @@ def until_stop(ids: list[int], stop: frozenset[int]) -> list[int]:
 
 
 def stream(
-    model: Any, prompts: Sequence[list[int]], pad: int, sampling: Sampling
+    model: Any,
+    prompts: Sequence[list[int]],
+    pad: int,
+    sampling: Sampling,
+    pick: Pick | None = None,
 ) -> Iterator[Tensor]:
     """The next token of every row [B], until all have ended; ended rows go on with `pad`.
 
-    Prompts are padded on the left, with position ids that count from the first real token.
+    Prompts are padded on the left, with position ids that count from the first real token. `pick`
+    draws in place of the sampling's temperature and seed.
     """
     device = forward.causal(model).get_input_embeddings().weight.device
     ids, mask = left_padded(prompts, pad, device)
     generator = torch.Generator(device).manual_seed(sampling.seed)
     going = torch.ones(len(prompts), dtype=torch.bool, device=device)
     cache = None
-    for _ in range(sampling.most):
+    for at in range(sampling.most):
         logits, cache = step(model, ids, mask, cache)
-        token = torch.where(going, draw(logits, sampling.temperature, generator), pad)
+        drawn = pick(logits, at) if pick else draw(logits, sampling.temperature, generator)
+        token = torch.where(going, drawn, pad)
         yield token
         ended = [number in sampling.stop for number in token.tolist()]
         going &= ~torch.tensor(ended, device=device)
@@ -117,10 +127,10 @@ def main() -> int:
     from tunelang.errors import UserError
 
     try:
-        model, speech = open_product(given.home.absolute(), given.key, given.precision)
-        say({"ready": True, "template": speech.template is not None})
+        voice = open_product(given.home.absolute(), given.key, given.precision)
+        say({"ready": True, "template": voice.speech.template is not None})
         for line in sys.stdin:
-            serve(model, speech, given.precision, line)
+            serve(voice, line)
     except UserError as mistake:
         found = mistake.diagnostic
         say({"failed": found.message, "code": found.code, "help": found.help})
@@ -130,7 +140,7 @@ def main() -> int:
     return 0
 
 
-def serve(model: Any, speech: Speech, precision: str, line: str) -> None:
+def serve(voice: Voice, line: str) -> None:
     """Answer one line; one that is no request is told and passed over."""
     try:
         request = json.loads(line)
@@ -140,53 +150,46 @@ def serve(model: Any, speech: Speech, precision: str, line: str) -> None:
     except (ValueError, TypeError) as wrong:
         say({"failed": f"this line is no request: {wrong}", "code": "TL201", "help": ""})
         return
-    answer(model, speech, precision, request)
+    answer(voice, request)
 
 
-def open_product(home: Path, key: str, precision: str) -> tuple[Any, Speech]:
-    """The model of an object and how to speak to it; a reward cannot speak."""
+def open_product(home: Path, key: str, precision: str) -> Voice:
+    """The voice of an object; a reward has none."""
     from tunelang.run.store import Store
-    from tunelang.train.model import load
+    from tunelang.train import voice
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     store = Store(home)
-    if store.product(key)["kind"] != "lm":
-        fail(
-            "TL115",
-            "wrong-stage-kind",
-            f"`{key[:12]}` is a reward, which scores and writes nothing",
-        )
     job = Job(home, store.work(key), store, lambda event: None, device)
-    loaded = load(StoreModel(key=key), job, precision=precision)
-    return loaded.model, Speech(loaded.tokenizer, loaded.template)
+    return voice.opened(StoreModel(key=key), job, precision)
 
 
-def answer(model: Any, speech: Speech, precision: str, request: dict[str, Any]) -> None:
+def answer(voice: Voice, request: dict[str, Any]) -> None:
     """Write the reply to one request, token by token."""
     asked = request.get("messages") or request["prompt"]
     if request.get("raw") and isinstance(asked, str):
-        speech = Speech(speech.tokenizer, None)
+        voice = voice.plain()
     sampling = Sampling(
         int(request.get("max_new_tokens", 256)),
-        frozenset(speech.stop),
+        voice.stop,
         float(request.get("temperature", 0.0)),
         int(request.get("seed", 0)),
     )
-    ids = prompt(speech, asked, "request")
-    pad = speech.tokenizer.pad_token_id
+    ids = voice.ids(asked, "request")
     written: list[int] = []
     said = ""
-    device = forward.causal(model).get_input_embeddings().weight.device.type
-    with forward.autocast(precision, device):
-        for token in stream(model, [ids], pad, sampling):
+    with forward.autocast(voice.lens.precision, voice.lens.device):
+        for token in stream(voice.model, [ids], voice.lens.pad, sampling):
             if int(token) in sampling.stop:
                 break
             written.append(int(token))
-            text = speech.tokenizer.decode(written, skip_special_tokens=True)
+            if voice.over(written):
+                break
+            text = voice.text(written)
             if len(text) > len(said) and not text.endswith(UNFINISHED):
                 say({"token": text[len(said) :]})
                 said = text
-    say({"done": True, "text": speech.tokenizer.decode(written, skip_special_tokens=True)})
+    say({"done": True, "text": voice.text(written)})
 
 
 def say(message: dict[str, Any]) -> None:
