@@ -8,11 +8,12 @@ from typing import Any
 
 from tunelang.diagnostic import Diagnostic
 from tunelang.plan import later
+from tunelang.plan.bases import NOWHERE, bases
 from tunelang.plan.checks import check as check_plan
 from tunelang.plan.data import Earlier, count, data_part, mixture_of
-from tunelang.plan.ir import Gate, Measure, ModelRef, Place, Plan, Step, StoreModel, Weights
+from tunelang.plan.ir import Gate, Measure, ModelRef, Plan, Step, StoreModel, Weights
 from tunelang.plan.keys import key_of, stack
-from tunelang.plan.models import Base, base_of
+from tunelang.plan.models import Base
 from tunelang.plan.passes import apply
 from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import Extent, batch_of, schedule_of
@@ -39,18 +40,6 @@ SLOTS = (
     "save_every",
     "rollout.batch",
 )
-# Where models are made; the place pass moves what trains.
-NOWHERE = Place(
-    device="cpu",
-    gpu=None,
-    gpus=0,
-    threads=1,
-    micro=1,
-    accumulate=1,
-    checkpointing=False,
-    sharding="none",
-    launcher="local",
-)
 
 
 @dataclass
@@ -68,7 +57,8 @@ class Building:
 def build(recipe: Recipe) -> tuple[Plan | None, list[Diagnostic]]:
     """The plan of a sound recipe, and what only planning can find; no plan without all steps."""
     building = Building(recipe)
-    _bases(building)
+    before = bases(recipe, building.stack, building.found)
+    building.bases, building.steps = before.known, before.steps
     for stage in graph.in_order(recipe):
         step = _step(stage, building)
         if step:
@@ -81,33 +71,6 @@ def build(recipe: Recipe) -> tuple[Plan | None, list[Diagnostic]]:
     building.found += check_plan(plan, context)
     whole = all(name in building.steps for name in recipe.stages)
     return (plan if whole else None), building.found
-
-
-def _bases(building: Building) -> None:
-    """Every model that a stage goes back to."""
-    for stage in building.recipe.stages.values():
-        name = graph.root_of(building.recipe, stage.name)
-        if name is None or name in building.bases:
-            continue
-        base = base_of(building.recipe.declared[name], building.recipe, building.found)
-        if base is None:
-            continue
-        building.bases[name] = base
-        if base.source is not None:
-            step = Step(
-                name=name,
-                method="import_model",
-                method_version=1,
-                worker="tunelang.train.import_model",
-                key="",
-                product="lm",
-                seed=getattr(base.source, "seed", 0),
-                precision=base.precision,
-                import_from=base.source,
-                stack=building.stack,
-                place=NOWHERE,
-            )
-            building.steps[name] = step.model_copy(update={"key": key_of(step)})
 
 
 def _step(stage: Declared, building: Building) -> Step | None:
