@@ -19,8 +19,8 @@ class Work:
     """`batch` rows an update of at most `length` tokens each; ppo adds prompt and reply.
 
     `rows` are the sequences of one row: a preference pair has two. `weights` is the kind whose
-    memory is counted. `micro` and `recompute` (activations) are planned where they are None. `share` of
-    the routed experts train where weights are `experts`.
+    memory is counted. `micro` and `recompute` (activations) are planned where they are None.
+    `share` of the routed experts train where weights are `experts`.
     """
 
     architecture: Architecture

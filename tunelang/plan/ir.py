@@ -58,10 +58,19 @@ class GgufModel(Frozen):
     fingerprint: str
 
 
+class AdapterModel(Frozen):
+    """An adapter folder in PEFT's layout; the step's input `base` is what it lies over."""
+
+    kind: Literal["adapter"] = "adapter"
+    path: str
+    fingerprint: str
+
+
 class ScratchModel(Frozen):
     """Random weights of an architecture, for teaching and tests (step method `import_model`).
 
-    `tokenizer_text` are the local files a byte-level BPE tokenizer is trained on.
+    `tokenizer_text` are the local files a byte-level BPE tokenizer is trained on. `experts` and
+    `active` are of mixtures.
     """
 
     kind: Literal["scratch"] = "scratch"
@@ -73,12 +82,14 @@ class ScratchModel(Frozen):
     ffn: int
     vocabulary: int
     positions: int
+    experts: int | None = None
+    active: int | None = None
     seed: int
     tokenizer_text: list[str]
     fingerprint: str
 
 
-ModelSource = Annotated[GgufModel | ScratchModel, Field(discriminator="kind")]
+ModelSource = Annotated[GgufModel | ScratchModel | AdapterModel, Field(discriminator="kind")]
 
 # --- data -----------------------------------------------------------------------------------
 
@@ -161,7 +172,8 @@ class Step(Frozen):
 
     `inputs` by role: model, or policy, reference, reward, value. `fields` are the method's
     own resolved values as plain JSON (numbers in base units), all of which are in the key.
-    `product` is the artifact type made. `later` is what the recipe
+    `product` is the artifact type made. `general` is text that forgetting is measured on, which is
+    the last part of `data` too where the step replays it. `later` is what the recipe
     asks for that no worker can do yet: a step with any is planned and never started.
     """
 
@@ -184,6 +196,7 @@ class Step(Frozen):
     batch: Batch | None = None
     fields: dict[str, Any] = Field(default_factory=dict)
     gates: list[Gate] = Field(default_factory=list)
+    general: DataPart | None = None
     stack: dict[str, str] = Field(default_factory=dict)
     place: Place
     estimate: Estimate | None = None

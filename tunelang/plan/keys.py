@@ -49,6 +49,7 @@ def essence(step: Step) -> dict[str, Any]:
         "schedule": schedule and {name: schedule[name] for name in _SCHEDULE},
         "batch": step.batch.size if step.batch else None,
         "fields": dumped["fields"],
+        **({"general": _part(step.general)} if step.general else {}),
         "measures": sorted(gate.measure.text for gate in step.gates if gate.measure.data),
         "stack": {name: step.stack.get(name, "") for name in _LIBRARIES},
     }
@@ -61,7 +62,10 @@ def _model(ref: ModelRef) -> Any:
 def _without_paths(dumped: dict[str, Any] | None) -> dict[str, Any] | None:
     if dumped is None:
         return None
-    return {name: value for name, value in dumped.items() if name not in ("path", "tokenizer_text")}
+    outside = ("path", "tokenizer_text")
+    return {
+        name: value for name, value in dumped.items() if name not in outside and value is not None
+    }
 
 
 def _data(step: Step) -> Any:

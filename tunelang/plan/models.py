@@ -9,8 +9,10 @@ from typing import Literal
 
 from tunelang.catalog import models as catalog
 from tunelang.diagnostic import Diagnostic, error
+from tunelang.estimate import scratch
 from tunelang.estimate.config import from_config
 from tunelang.estimate.parameters import Architecture
+from tunelang.plan import adapters
 from tunelang.plan.data import expand
 from tunelang.plan.ir import FolderModel, GgufModel, HubModel, ModelRef, ModelSource, ScratchModel
 from tunelang.recipe.model import Choice, Declared, Recipe
@@ -34,6 +36,9 @@ def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base
     span = declared.span_of("from")
     if place.name == "hf":
         return _hub(place)
+    if place.name == "adapter":
+        source = adapters.source(declared, recipe, found)
+        return Base(source=source) if source else None
     if place.name == "scratch":
         return _scratch(place, recipe.folder_of(span), span, found)
     if place.name == "package":
@@ -121,40 +126,19 @@ def _scratch(place: Choice, folder: Path, span: Span, found: list[Diagnostic]) -
             )
         )
         return None
-    numbers = ("hidden", "layers", "heads", "kv_heads", "ffn", "vocabulary", "positions", "seed")
-    shape = {name: place.get(name) for name in numbers}
-    problem = _impossible(shape)
+    numbers = ("hidden", "layers", "heads", "kv_heads", "ffn", "experts", "active", "vocabulary")
+    shape = {name: place.get(name) for name in (*numbers, "positions", "seed")}
+    architecture = str(place.get("architecture"))
+    problem = scratch.impossible(architecture, shape)
     if problem:
         found.append(error("TL206", "out-of-range", problem, span, "no such model"))
         return None
     mark = fingerprint.of_files(texts, texts[0].parent)
     source = ScratchModel(
-        architecture="llama",
+        architecture=architecture,
         tokenizer_text=[str(path) for path in texts],
         fingerprint=mark,
         **shape,
     )
-    return Base(source=source, architecture=_llama(shape), precision="fp32")
-
-
-def _impossible(shape: dict[str, int]) -> str:
-    if shape["hidden"] % shape["heads"] or (shape["hidden"] // shape["heads"]) % 2:
-        return f"`hidden` ({shape['hidden']}) must divide into {shape['heads']} heads of even width"
-    if shape["heads"] % shape["kv_heads"]:
-        return f"`heads` ({shape['heads']}) must be a multiple of `kv_heads` ({shape['kv_heads']})"
-    return ""
-
-
-def _llama(shape: dict[str, int]) -> Architecture:
-    return Architecture(
-        name="scratch llama",
-        hidden=shape["hidden"],
-        layers=shape["layers"],
-        heads=shape["heads"],
-        kv_heads=shape["kv_heads"],
-        head_dim=shape["hidden"] // shape["heads"],
-        ffn=shape["ffn"],
-        vocab=shape["vocabulary"],
-        positions=shape["positions"],
-        tied=True,
-    )
+    known = from_config(scratch.config(architecture, shape), f"scratch {architecture}")
+    return Base(source=source, architecture=known, precision="fp32")

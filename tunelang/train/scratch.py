@@ -11,12 +11,25 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from tunelang.estimate import scratch
 from tunelang.plan.ir import ScratchModel
+from tunelang.sources.places.scratch import DENSE, MIXTURES
 from tunelang.train.job import fail
 from tunelang.train.templates import CHATML
 
+SIZES = (
+    "hidden",
+    "layers",
+    "heads",
+    "kv_heads",
+    "ffn",
+    "experts",
+    "active",
+    "vocabulary",
+    "positions",
+)
 SPECIAL = ["<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
 
 
@@ -54,27 +67,32 @@ def lines(paths: list[str]) -> Iterator[str]:
 
 
 def model(wanted: ScratchModel, tokenizer: Any) -> Any:
-    """A Llama of the wanted shape, tied embeddings, initialised from the seed."""
-    if wanted.architecture != "llama":
+    """A model of the wanted shape, tied embeddings, initialised from the seed."""
+    if wanted.architecture not in (*DENSE, *MIXTURES):
         fail(
             "TL734",
             "unknown-architecture",
             f"`{wanted.architecture}` cannot be made from scratch",
-            "architectures: llama",
+            f"architectures: {', '.join((*DENSE, *MIXTURES))}",
         )
-    shape = LlamaConfig(
-        # At least the tokenizer's size: a small text may not give as many merges as asked for.
-        vocab_size=max(wanted.vocabulary, len(tokenizer)),
-        hidden_size=wanted.hidden,
-        intermediate_size=wanted.ffn,
-        num_hidden_layers=wanted.layers,
-        num_attention_heads=wanted.heads,
-        num_key_value_heads=wanted.kv_heads,
-        max_position_embeddings=wanted.positions,
+    named = scratch.config(wanted.architecture, wanted.model_dump(include=set(SIZES)))
+    settings = AutoConfig.for_model(
+        named.pop("model_type"),
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=True,
+        # At least the tokenizer's size: a small text may not give as many merges as asked for.
+        **{**named, "vocab_size": max(wanted.vocabulary, len(tokenizer))},
     )
     torch.manual_seed(wanted.seed)
-    return LlamaForCausalLM(shape)
+    made = AutoModelForCausalLM.from_config(settings)
+    sharpen(made)
+    return made
+
+
+def sharpen(model: Any) -> None:
+    """Routers whose logits have a standard deviation near 1, so that experts differ in what they
+    are asked; as initialised, all would be asked nearly alike."""
+    for name, weight in model.named_parameters():
+        if name.endswith(".mlp.gate.weight"):
+            torch.nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
