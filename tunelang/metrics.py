@@ -19,6 +19,8 @@ METRICS = {
     for metric in (
         Metric("loss", "number", "less", "mean cross-entropy per trained token, in nats"),
         Metric("perplexity", "number", "less", "e to the mean cross-entropy per token"),
+        Metric("general_perplexity", "number", "less", "perplexity on the stage's general text"),
+        Metric("forgetting", "number", "less", "rise of the loss on general text, nats a token"),
         Metric("token_accuracy", "ratio", "more", "share of trained tokens predicted first"),
         Metric(
             "accuracy",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field as slot
+from operator import attrgetter
 from typing import Any
 
 from tunelang.diagnostic import Diagnostic
@@ -16,12 +18,13 @@ from tunelang.plan.keys import key_of, stack
 from tunelang.plan.models import Base
 from tunelang.plan.passes import apply
 from tunelang.plan.passes.context import Context
-from tunelang.plan.schedule import Extent, batch_of, schedule_of
+from tunelang.plan.replay import general_of, with_replay
+from tunelang.plan.schedule import Extent, Stretches, batch_of, schedule_of
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 from tunelang.recipe.typed import flat
 from tunelang.rules.speech import template_text
-from tunelang.rules.stages import data_of
+from tunelang.rules.stages import data_of, reference
 from tunelang.units import Quantity
 
 # Fields with a slot of their own in Step; all others go into Step.fields.
@@ -78,7 +81,8 @@ def _step(stage: Declared, building: Building) -> Step | None:
     assert method is not None
     inputs = _inputs(stage, building)
     earlier = Earlier(building.steps, building.extents)
-    mixture, extent = mixture_of(stage, building.recipe, building.found, earlier)
+    rows = mixture_of(stage, building.recipe, building.found, earlier)
+    mixture, extent = with_replay(stage, building.recipe, building.found, rows)
     if extent:
         building.extents[stage.name] = extent
     if inputs is None or (mixture is None and method.data_field):
@@ -86,6 +90,10 @@ def _step(stage: Declared, building: Building) -> Step | None:
     batch = batch_of(stage, building.found) if method.trains else None
     schedule = schedule_of(stage, batch, extent, building.found) if batch and extent else None
     if method.trains and schedule is None:
+        return None
+    stretches = Stretches(stage, batch, schedule, extent, building.found)
+    fields = _fields(stage, building.recipe, stretches)
+    if stretches.uncounted:
         return None
     weights: Choice | None = stage.get("weights")
     length: Quantity | None = stage.get("length")
@@ -105,9 +113,10 @@ def _step(stage: Declared, building: Building) -> Step | None:
         lr=stage.get("lr"),
         schedule=schedule,
         batch=batch,
-        fields=_fields(stage, building.recipe),
+        fields=fields,
         later=later.asked(stage, building.recipe),
         gates=_gates(stage, building),
+        general=general_of(stage, building.recipe, building.found),
         stack=building.stack,
         place=NOWHERE,
         after=_after(stage, building),
@@ -118,7 +127,7 @@ def _step(stage: Declared, building: Building) -> Step | None:
 def _inputs(stage: Declared, building: Building) -> dict[str, ModelRef] | None:
     """What each role loads; the reference is the stage's own start unless it is named."""
     assert stage.method is not None
-    refs = {role: stage.get(role) for role in stage.method.inputs}
+    refs = {role: reference(stage, role) for role in stage.method.inputs}
     if "reference" in refs and refs["reference"] is None:
         refs["reference"] = refs[stage.method.inputs[0]]
     found = {role: _model_ref(ref, building) for role, ref in refs.items() if ref}
@@ -136,13 +145,15 @@ def _model_ref(ref: Ref, building: Building) -> ModelRef | None:
 def _after(stage: Declared, building: Building) -> list[str]:
     """The steps that a stage waits for: what it loads, and what makes its rows."""
     assert stage.method is not None
-    names = [ref.name for role in stage.method.inputs if (ref := stage.get(role))]
+    names = [ref.name for role in stage.method.inputs if (ref := reference(stage, role))]
     names += [part.name for part in data_of(stage, building.recipe)]
     return [name for name in dict.fromkeys(names) if name in building.steps]
 
 
-def _fields(stage: Declared, recipe: Recipe) -> dict[str, Any]:
-    """The method's own values as nested plain JSON.
+def _fields(
+    stage: Declared, recipe: Recipe, measured: Callable[[Quantity], float]
+) -> dict[str, Any]:
+    """The method's own values as nested plain JSON, stretches of training in steps.
 
     What waits for a later version is left out unless it is asked for: a field that joins the
     language changes no key.
@@ -150,31 +161,41 @@ def _fields(stage: Declared, recipe: Recipe) -> dict[str, Any]:
     assert stage.method is not None
     cleaning = later.cleaning(stage, recipe)
     nested: dict[str, Any] = {"cleaning": cleaning} if cleaning else {}
-    skip = {*SLOTS, *stage.method.inputs, stage.method.data_field}
+    skip = {*SLOTS, *_loaded(stage), stage.method.data_field}
     for path, field in flat(stage.method.fields).items():
         waits = field.later and not later.is_later(field, stage.values.get(path))
         if path in skip or waits or not field.key:
             continue
         head, _, last = path.rpartition(".")
+        value = stage.get(path)
         target = nested.setdefault(head, {}) if head else nested
-        target[last] = _role(stage, path) if path == "value.from" else _plain(stage.get(path))
+        target[last] = _role(stage, path) if path == "value.from" else _plain(value, measured)
     text = template_text(recipe, stage)  # a file may change, and may lie elsewhere for a worker
     return {**nested, "template": text} if text else nested
 
 
+def _loaded(stage: Declared) -> list[str]:
+    """Inputs that are models or left out; a reward may be a function, which is a value."""
+    assert stage.method is not None
+    return [role for role in stage.method.inputs if isinstance(stage.get(role), Ref | None)]
+
+
 def _role(stage: Declared, path: str) -> str:
     """The critic starts from the reward model or from the policy."""
-    ref, reward = stage.get(path), stage.get("reward")
+    ref, reward = reference(stage, path), reference(stage, "reward")
     return "reward" if ref and reward and ref.name == reward.name else "policy"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, measured: Callable[[Quantity], float] = attrgetter("amount")) -> Any:
     if isinstance(value, Quantity):
-        return value.amount
+        return measured(value)
     if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return [_plain(each, measured) for each in value]
     if isinstance(value, Choice):
-        return {"kind": value.name, **_plain_choice(value)}
+        inner = {name: _plain(given.value, measured) for name, given in value.values.items()}
+        return {"kind": value.name, **inner}
+    if isinstance(value, Ref):  # what it holds is in the key; what it is called is in none
+        return value.kind
     return str(value) if isinstance(value, str) else value
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunelang.recipe.model import Choice, Declared, Recipe
+from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 from tunelang.recipe.resolve import Resolved
+
+
+POLICIES = ("ppo", "grpo", "rloo")  # methods that learn from replies which they sample
 
 
 def recipe_of(resolved: Resolved) -> Recipe:
@@ -41,6 +44,13 @@ def format_of(source: Declared) -> str | None:
 
 
 def data_of(stage: Declared, recipe: Recipe) -> list[Declared]:
-    """The data sets that a stage reads, and the stages whose rows it reads."""
-    ref = stage.get(stage.method.data_field) if stage.method else None
-    return parts_of(recipe, ref.name) if ref else []
+    """The data sets that a stage trains on, replayed ones last, and stages whose rows it reads."""
+    fields = (stage.method.data_field, "replay") if stage.method else ()
+    refs = [ref for path in fields if (ref := stage.get(path))]
+    return [part for ref in refs for part in parts_of(recipe, ref.name)]
+
+
+def reference(stage: Declared, path: str) -> Ref | None:
+    """What a field names; None where it holds something else, as a reward that is a function."""
+    value = stage.get(path)
+    return value if isinstance(value, Ref) else None
