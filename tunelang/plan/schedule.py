@@ -150,6 +150,37 @@ def _steps(stage: Declared, batch: Batch, extent: Extent, found: list[Diagnostic
     return max(1, ceil(train.amount * rows / batch.size))
 
 
+@dataclass
+class Stretches:
+    """Stretches of training among a method's own fields (`unfreeze = gradual(every = ...)`), in
+    steps. `uncounted` is set, and said, where the rows of an epoch are not known."""
+
+    stage: Declared
+    batch: Batch | None
+    schedule: Schedule | None
+    extent: Extent | None
+    found: list[Diagnostic]
+    uncounted: bool = False
+
+    def __call__(self, quantity: Quantity) -> float:
+        """Epochs and shares of the run as whole steps; any other quantity as its amount."""
+        steps = self.schedule.steps if self.schedule else 0
+        if quantity.unit == "ratio":
+            return ceil(quantity.amount * steps)
+        if quantity.unit != "epochs" or self.batch is None or self.extent is None:
+            return quantity.amount
+        rows = _sequences(self.stage, self.extent)
+        if rows is None:
+            self._say()
+        return ceil(quantity.amount * (rows or 0) / self.batch.size)
+
+    def _say(self) -> None:
+        assert self.extent is not None
+        if not self.uncounted:
+            self.found.append(_uncounted(self.stage, self.extent))
+        self.uncounted = True
+
+
 def _at_least_one(stage: Declared, steps: int, found: list[Diagnostic]) -> int | None:
     if steps >= 1:
         return steps
