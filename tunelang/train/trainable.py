@@ -20,6 +20,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from tunelang.plan.ir import Step, Weights
+from tunelang.recipe import kinds
 from tunelang.train import quantise
 from tunelang.train.checkpoint import write_tensors
 from tunelang.train.job import fail
@@ -27,7 +28,7 @@ from tunelang.train.model import Loaded
 
 ADAPTERS = ("lora", "qlora")
 ROUTERS = {"gate", "router"}  # of mixtures of experts, as transformers names them
-KINDS: dict[str, str] = {}  # modules of the other kinds of `weights`
+KINDS: dict[str, str] = {"ia3": "tunelang.train.ia3"}  # modules of the other kinds of `weights`
 
 
 class Delta(Protocol):
@@ -60,7 +61,7 @@ class Trained:
 
 def is_adapter(step: Step) -> bool:
     """Does the step train an adapter (and leave the weights as they are)?"""
-    return step.weights is not None and step.weights.kind in ADAPTERS
+    return step.weights is not None and kinds.weights()[step.weights.kind].adapter
 
 
 def storage(step: Step) -> str:
