@@ -197,6 +197,7 @@ class Step(Frozen):
     fields: dict[str, Any] = Field(default_factory=dict)
     gates: list[Gate] = Field(default_factory=list)
     general: DataPart | None = None
+    pretraining: DataPart | None = None  # texts that ppo mixes into its updates
     stack: dict[str, str] = Field(default_factory=dict)
     place: Place
     estimate: Estimate | None = None

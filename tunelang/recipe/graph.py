@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunelang.recipe.model import Declared, Recipe
+from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 
 
 def needs(recipe: Recipe, stage: Declared) -> list[str]:
@@ -77,12 +77,23 @@ def start_of(stage: Declared) -> str | None:
 
 
 def root_of(recipe: Recipe, name: str) -> str | None:
-    """The model declaration that a stage or model goes back to, None where the way is broken."""
+    """The model declaration with whole weights that a stage or model goes back to.
+
+    None where the way is broken.
+    """
     seen: set[str] = set()
     while name in recipe.declared and name not in seen:
         seen.add(name)
         declared = recipe.declared[name]
-        if declared.kind == "model":
+        below = base_of(declared)
+        if declared.kind == "model" and not below:
             return name
-        name = start_of(declared) or ""
+        name = below or start_of(declared) or ""
     return None
+
+
+def base_of(model: Declared) -> str | None:
+    """The model that an adapter lies over; None of all else."""
+    place = model.get("from")
+    base = place.get("base") if model.kind == "model" and isinstance(place, Choice) else None
+    return base.name if isinstance(base, Ref) else None

@@ -114,14 +114,23 @@ class Declared:
     def references(self) -> Iterator[tuple[str, Ref, Span]]:
         """Every declaration this one names, with the path and place of the reference."""
         for path, given in self.values.items():
-            if isinstance(given.value, Ref):
-                yield path, given.value, given.span or self.span
+            yield from _named(path, given, self.span)
         for part, share in self.parts:
             yield part.name, part, share.span or self.span
         for check in self.checks:
             for found in (check.on, *check.arguments.values()):
                 if found:
                     yield check.text, found, check.span
+
+
+def _named(path: str, given: Given, span: Span) -> Iterator[tuple[str, Ref, Span]]:
+    """The reference that a value is, and those among the arguments of a variant."""
+    place = given.span or span
+    if isinstance(given.value, Ref):
+        yield path, given.value, place
+    elif isinstance(given.value, Choice):
+        for name, inner in given.value.values.items():
+            yield from _named(f"{path}.{name}", inner, place)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Done once; later steps start from the safetensors. It trains nothing.
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,10 +16,12 @@ from typing import Any
 
 import torch
 
-from tunelang.plan.ir import GgufModel, ScratchModel, Step
+from tunelang.plan.ir import AdapterModel, GgufModel, ScratchModel, Step
 from tunelang.run.store import room, write_json
+from tunelang.sources.adapters import CONFIG, WEIGHTS
 from tunelang.train import product
 from tunelang.train.checkpoint import os_errors
+from tunelang.train.folders import json_of, origin
 from tunelang.train.job import Job, fail
 from tunelang.train.model import cast
 
@@ -28,6 +31,10 @@ Metrics = dict[str, dict[str, float]]
 def run(step: Step, job: Job) -> Metrics:
     """Make model/ and product.json; returns no metrics."""
     wanted = step.import_from
+    if isinstance(wanted, AdapterModel):
+        job.phase("reading adapter")
+        take_adapter(step, job, wanted)
+        return {"before": {}, "after": {}}
     if isinstance(wanted, GgufModel):
         job.phase("reading GGUF")
         model, tokenizer = from_gguf(wanted)
@@ -57,6 +64,26 @@ def write(step: Step, job: Job, made: tuple[Any, Any]) -> None:
         said: dict[str, Any] = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
         template = product.digest(tokenizer.chat_template)
         product.describe(step, job, said | {"template_sha256": template})
+        write_json(folder / "metrics.json", {"before": {}, "after": {}, "series": []})
+        product.close(step, job)
+
+
+def take_adapter(step: Step, job: Job, wanted: AdapterModel) -> None:
+    """The adapter's two files beside what its base rests on; they are laid over it when loaded."""
+    below = origin(step.inputs["base"], job)
+    folder = product.begin(job)
+    with room(job.home, f"the adapter of `{step.name}` cannot be written"):
+        (folder / "adapter").mkdir()
+        for name in (CONFIG, WEIGHTS):
+            shutil.copyfile(Path(wanted.path) / name, folder / "adapter" / name)
+        said: dict[str, Any] = {
+            "base": json_of(below.base),
+            "quant": below.quant,
+            "deltas": [*below.deltas, step.key],
+            "tokenizer": below.tokenizer,
+            "template_sha256": below.template,
+        }
+        product.describe(step, job, said)
         write_json(folder / "metrics.json", {"before": {}, "after": {}, "series": []})
         product.close(step, job)
 
