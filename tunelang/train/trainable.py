@@ -28,7 +28,11 @@ from tunelang.train.model import Loaded
 
 ADAPTERS = ("lora", "qlora")
 ROUTERS = {"gate", "router"}  # of mixtures of experts, as transformers names them
-KINDS: dict[str, str] = {"ia3": "tunelang.train.ia3"}  # modules of the other kinds of `weights`
+KINDS: dict[str, str] = {  # modules of the other kinds of `weights`
+    "ia3": "tunelang.train.ia3",
+    "layers": "tunelang.train.layers",
+    "head": "tunelang.train.layers",
+}
 
 
 class Delta(Protocol):
