@@ -31,7 +31,9 @@ from tunelang.train.checkpoint import write_tensors
 from tunelang.train.embedding import Encoder, embed
 from tunelang.train.evaluate import Lens
 from tunelang.train.exemplars import Group, Pool
+from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
+from tunelang.train.losses import IGNORED
 from tunelang.train.model import Loaded, load
 from tunelang.train.speech import Speech, Text
 
@@ -144,11 +146,10 @@ def chosen(made: Prompted, asked: Text, place: str) -> list[int]:
     """The exemplars that stand before a question (in its pattern already), in prompt order."""
     settings = made.settings
 
-    def fits(rows: list[int]) -> bool:
-        arranged = exemplars.arranged(rows, settings.order)
-        return len(written(made, arranged, asked, place)) <= settings.length
+    def room(rows: list[int]) -> bool:
+        return fits(made, asked, place, exemplars.arranged(rows, settings.order))
 
-    if not fits([]):
+    if not room([]):
         fail(
             "TL310",
             "cut-before-answer",
@@ -156,7 +157,12 @@ def chosen(made: Prompted, asked: Text, place: str) -> list[int]:
             "raise length",
         )
     order = groups(made, questions.key(asked))
-    return exemplars.arranged(exemplars.within(order, settings.shots, fits), settings.order)
+    return exemplars.arranged(exemplars.within(order, settings.shots, room), settings.order)
+
+
+def fits(made: Prompted, asked: Text, place: str, rows: Sequence[int] = ()) -> bool:
+    """Whether a prompt with these exemplars is within its length."""
+    return len(written(made, rows, asked, place)) <= made.settings.length
 
 
 def groups(made: Prompted, key: str) -> list[Group]:
@@ -208,19 +214,38 @@ def encoder_of(settings: Settings, job: Job, loaded: Loaded, lens: Lens) -> Enco
 
 
 def written(made: Prompted, rows: Iterable[int], asked: Text, place: str) -> list[int]:
-    """Token ids of a prompt with these exemplars.
+    """Token ids of a prompt with these exemplars, up to where the model speaks."""
+    return speech.prompt(made.speech, whole(made, rows, asked), place)
 
-    Plain text is tokenised as one text; with a chat template each exemplar is a turn of the user
-    and one of the assistant, after the system message of what is asked.
+
+def answered(made: Prompted, rows: Iterable[int], asked: Text, answer: str, place: str) -> Row:
+    """The same prompt with an answer, whose tokens are labelled.
+
+    In plain text nothing ends it: there the next exemplar would follow.
+    """
+    opened = whole(made, rows, asked)
+    if isinstance(opened, str) and made.speech.template is None:
+        before = speech.prompt(made.speech, opened, place)
+        after = templates.encode(made.speech.tokenizer, answer)
+        return Row(before + after, [IGNORED] * len(before) + after)
+    said = speech.reply(made.speech, opened, answer, place)
+    pairs = zip(said.ids, said.trained, strict=True)
+    return Row(said.ids, [token if mine else IGNORED for token, mine in pairs])
+
+
+def whole(made: Prompted, rows: Iterable[int], asked: Text) -> Text:
+    """Exemplars and what is asked as one text, or as turns.
+
+    With a chat template each exemplar is a turn of the user and one of the assistant, after the
+    system message of what is asked.
     """
     shown = [made.rows[row] for row in rows]
     if made.speech.template is None and isinstance(asked, str):
-        texts = [f"{plain(row)}{made.settings.separator}" for row in shown]
-        return speech.prompt(made.speech, "".join(texts) + asked, place)
+        return "".join(f"{plain(row)}{made.settings.separator}" for row in shown) + asked
     turns = speech.as_turns(asked, "user")
     system = [turn for turn in turns[:1] if turn["role"] == "system"]
     before = [turn for row in shown for turn in taken_turns(row)]
-    return speech.prompt(made.speech, [*system, *before, *turns[len(system) :]], place)
+    return [*system, *before, *turns[len(system) :]]
 
 
 def plain(row: Exemplar) -> str:
