@@ -86,7 +86,7 @@ def _totals(plan: Plan, done: Collection[str]) -> tuple[str, ...]:
 def _notes(plan: Plan) -> list[str]:
     places: dict[str, list[str]] = {}
     for step in plan.steps:
-        if step.schedule:
+        if step.schedule or step.estimate:
             places.setdefault(_where(step), []).append(step.name)
     notes = [f"where   {text}: {', '.join(names)}" for text, names in places.items()]
     shapes = [

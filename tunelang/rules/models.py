@@ -62,6 +62,8 @@ def quantised(recipe: Recipe, stage: Declared) -> bool:
     passed: set[str] = set()
     while stage.name not in passed:  # a circle is said elsewhere
         passed.add(stage.name)
+        if stage.method and stage.method.name == "merge" and stage.get("onto") != "quantised":
+            return False
         if kind_of(stage) in ("qlora", "full"):
             return kind_of(stage) == "qlora"
         start = recipe.declared.get(graph.start_of(stage) or "")

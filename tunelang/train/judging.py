@@ -1,4 +1,4 @@
-"""A reward model asked about replies: each is read as the rows were that the judge was taught by."""
+"""A reward model asked about replies: each is read as the rows that taught the judge were."""
 
 from __future__ import annotations
 

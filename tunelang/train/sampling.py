@@ -76,7 +76,7 @@ def picker(requests: Sequence[Request], sampling: Sampling, device: str) -> Pick
 
 
 def uniforms(request: Request, seed: int, count: int) -> Tensor:
-    """The reply's own numbers in [0, 1), [count] in fp64: of the seed, the prompt and its number."""
+    """The reply's own numbers in [0, 1), [count] in fp64, of seed, prompt and reply number."""
     text = f"{seed}/{request.number}/{','.join(map(str, request.ids))}"
     mark = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
     return torch.rand(count, generator=torch.Generator().manual_seed(mark), dtype=torch.float64)

@@ -10,6 +10,7 @@ from tunelang.estimate.remedies import Remedy, nearest
 from tunelang.estimate.work import Work
 from tunelang.plan.ir import Place, Plan, Step
 from tunelang.plan.machines import hardware_of, machine_of
+from tunelang.plan.passes import reading
 from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN, Extent
 from tunelang.recipe import graph, kinds
@@ -28,7 +29,7 @@ def place(plan: Plan, context: Context) -> Plan:
 
 def _placed(step: Step, context: Context) -> Step:
     if not step.schedule:
-        return step  # models are converted and made on one CPU thread, to the same bits anywhere
+        return _read(step, context)
     declared = context.recipe.declared[step.name]
     machine = machine_of(declared, context.recipe)
     work = work_of(step, declared, context)
@@ -38,6 +39,16 @@ def _placed(step: Step, context: Context) -> Step:
     if found.fits != "yes":
         _memory(step, (work, machine, found), context)
     return step.model_copy(update={"place": _place(machine, found), "estimate": found.estimate})
+
+
+def _read(step: Step, context: Context) -> Step:
+    """A stage that trains nothing. Models are converted and made on one CPU thread, to the same
+    bits anywhere."""
+    stage = context.recipe.declared.get(step.name)
+    shape = architecture_of(step, context)
+    if stage is None or stage.kind != "stage" or shape is None:
+        return step
+    return reading.placed(step, stage, shape, context)
 
 
 def architecture_of(step: Step, context: Context) -> Architecture | None:
@@ -74,6 +85,7 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
         reply=int(reply.amount) if reply else 0,
         epochs=declared.get("rollout.epochs") or 1,
         rows=declared.method.sequences,
+        masters=fields.get("masters") != "none",
         micro=int(micro.amount) if micro else None,
         recompute=RECOMPUTE.get(str(declared.get("checkpointing"))),
     )

@@ -1,0 +1,97 @@
+"""Where steps that train nothing run, and what they are predicted to need."""
+
+from __future__ import annotations
+
+from tunelang.diagnostic import Diagnostic, Label, error, warning
+from tunelang.estimate.fit import offered
+from tunelang.estimate.inference import Read, Reading, read
+from tunelang.estimate.machine import Machine
+from tunelang.estimate.parameters import Architecture
+from tunelang.plan.ir import Place, Step
+from tunelang.plan.machines import hardware_of, machine_of
+from tunelang.plan.passes.context import Context
+from tunelang.plan.schedule import CHARACTERS_PER_TOKEN
+from tunelang.recipe.model import Declared
+from tunelang.rules.models import quantised
+
+GIB = 2**30
+REPLIES = ("sampling.reply",)  # fields that hold the longest reply
+WHOLE = ("merge", "export")  # methods that hold weights in fp32 and pass no rows
+
+
+def placed(step: Step, stage: Declared, shape: Architecture, context: Context) -> Step:
+    """The step with its place and estimate; TL701 where it does not fit."""
+    machine = machine_of(stage, context.recipe)
+    if machine is None:
+        return step
+    work = work_of(step, stage, shape, context)
+    found = read(work, machine)
+    if found.fits == "no":
+        context.found.append(_too_big(step, stage, (machine, found), context))
+    place = _place(machine, found)
+    return step.model_copy(update={"place": place, "estimate": found.estimate})
+
+
+def work_of(step: Step, stage: Declared, shape: Architecture, context: Context) -> Reading:
+    """What the step has to read: its models, its rows, and how much is drawn for each."""
+    if step.method in WHOLE:
+        return Reading(shape, 4)
+    extent = context.extents.get(step.name)
+    rows = (extent.rows if extent else None) or 0
+    micro = stage.get("micro")
+    start = context.recipe.declared.get((stage.get("model") or stage).name)
+    reply = next((stage.get(path) for path in REPLIES if stage.get(path)), None)
+    return Reading(
+        shape,
+        4 if step.precision == "fp32" else 2,
+        sequences=rows * (stage.get("replies") or 1),
+        prompt=_prompt(step, context),
+        reply=int(reply.amount) if reply else 0,
+        models=len({ref.model_dump_json() for ref in step.inputs.values()}),
+        quantised=bool(start and start.kind == "stage" and quantised(context.recipe, start)),
+        micro=int(micro.amount) if micro else None,
+    )
+
+
+def _prompt(step: Step, context: Context) -> int:
+    """Tokens of a usual row, by its text where that is known."""
+    extent = context.extents.get(step.name)
+    length = step.length or 0
+    if extent is None or not (extent.rows and extent.characters):
+        return length
+    return min(length, round(extent.characters / extent.rows / CHARACTERS_PER_TOKEN) or 1)
+
+
+def _place(machine: Machine, found: Read) -> Place:
+    """One device: nothing that is only read is split over several."""
+    gpu = machine.gpu.name if machine.gpu else None
+    return Place(
+        device="cuda" if gpu else "cpu",
+        gpu=gpu,
+        gpus=1 if gpu else 0,
+        threads=found.threads,
+        micro=found.micro,
+        accumulate=1,
+        checkpointing=False,
+        sharding="none",
+        launcher="local",
+    )
+
+
+def _too_big(
+    step: Step, stage: Declared, planned: tuple[Machine, Read], context: Context
+) -> Diagnostic:
+    """TL701 does-not-fit; a warning where the recipe names no hardware, as for what trains."""
+    machine, found = planned
+    hardware = hardware_of(stage, context.recipe)
+    needs, has = found.estimate.peak / GIB, offered(machine) / GIB
+    name = machine.gpu.name if machine.gpu else "this machine"
+    return (error if hardware else warning)(
+        "TL701",
+        "does-not-fit",
+        f"stage `{step.name}` needs about {needs:.1f} GiB, and {name} offers {has:.1f}",
+        stage.span,
+        f"weights {found.estimate.weights / GIB:.1f} (GiB)",
+        others=(Label(hardware.span, "runs here"),) if hardware else (),
+        help="take a larger device, or name other hardware with `on`",
+    )
