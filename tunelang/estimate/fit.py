@@ -119,7 +119,7 @@ def _load(work: Work, machine: Machine, way: Way) -> Load:
         shard_optimiser=n if sharded else 1,
         shard_gradients=n if sharded else 1,
         shard_weights=n if way.sharding == "zero3" else 1,
-        master=work.weights == "full" and work.precision != "fp32",
+        master=work.weights == "full" and work.precision != "fp32" and work.masters,
         scored=_scored(work),
         share=work.share,
     )

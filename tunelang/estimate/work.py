@@ -20,7 +20,8 @@ class Work:
 
     `rows` are the sequences of one row: a preference pair has two. `weights` is the kind whose
     memory is counted. `micro` and `recompute` (activations) are planned where they are None.
-    `share` of the routed experts train where weights are `experts`.
+    `share` of the routed experts train where weights are `experts`; full tuning without `masters`
+    keeps no fp32 weights beside those of the precision.
     """
 
     architecture: Architecture
@@ -40,6 +41,7 @@ class Work:
     micro: int | None = None
     recompute: bool | None = None
     share: float = 0.0
+    masters: bool = True
 
     @property
     def positions(self) -> int:

@@ -50,13 +50,14 @@ class Trained:
 
     `start` are the adapters that are part of the stage's start; using only those is exactly
     the model the stage began with: the reference. `delta` saves what trained where that is
-    neither an adapter nor the whole model.
+    neither an adapter nor the whole model. `masters`: what trains is held in fp32.
     """
 
     model: Any
     adapter: str | None
     start: tuple[str, ...]
     delta: Delta | None = None
+    masters: bool = True
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -69,8 +70,13 @@ def is_adapter(step: Step) -> bool:
 
 
 def storage(step: Step) -> str:
-    """The precision weights are held in: fp32 masters where all train, the step's else."""
-    return step.precision if is_adapter(step) else "fp32"
+    """The precision weights are held in: fp32 masters where they train, the step's else."""
+    return step.precision if is_adapter(step) or not has_masters(step.weights) else "fp32"
+
+
+def has_masters(weights: Weights | None) -> bool:
+    """Are updates added to fp32 weights? Without, small ones are rounded away."""
+    return weights is None or weights.fields.get("masters") != "none"
 
 
 def quantised(step: Step) -> str | None:
@@ -86,7 +92,7 @@ def make_trainable(loaded: Loaded, weights: Weights, name: str = "default") -> T
     Every other kind has a module of its own with a function `make`.
     """
     if weights.kind == "full":
-        return everything(loaded)
+        return everything(loaded, masters=has_masters(weights))
     if weights.kind not in ADAPTERS:
         made: Trained = import_module(KINDS[weights.kind]).make(loaded, weights)
         return made
@@ -97,7 +103,7 @@ def make_trainable(loaded: Loaded, weights: Weights, name: str = "default") -> T
     return trained
 
 
-def everything(loaded: Loaded) -> Trained:
+def everything(loaded: Loaded, *, masters: bool = True) -> Trained:
     """Full tuning; 4-bit weights cannot be trained."""
     if loaded.origin.quant:
         fail(
@@ -107,7 +113,7 @@ def everything(loaded: Loaded) -> Trained:
             "use weights = qlora",
         )
     loaded.model.requires_grad_(True)
-    return Trained(loaded.model, None, ())
+    return Trained(loaded.model, None, (), masters=masters)
 
 
 def add_adapter(model: Any, name: str, weights: Weights) -> Any:
@@ -208,7 +214,7 @@ def parameters(trained: Trained) -> dict[str, Tensor]:
     if not found:
         fail("TL733", "nothing-trains", "no weight of the model would be trained")
     wrong = [name for name, value in found.items() if value.dtype != torch.float32]
-    if wrong:
+    if wrong and trained.masters:
         msg = f"trained weights must be fp32 masters: {wrong[0]}"
         raise TypeError(msg)
     return found
