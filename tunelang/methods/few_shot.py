@@ -6,7 +6,7 @@ Contrastive: Tunstall et al. 2022 (arXiv 2209.11055).
 
 from dataclasses import replace
 
-from tunelang.methods.training import DATA, LM, fields, running, weights
+from tunelang.methods.training import DATA, LM, fields, running, vocabulary, weights
 from tunelang.recipe.schema import (
     Count,
     Field,
@@ -73,6 +73,13 @@ SHARED = {
 LENGTH = Field(Count(("tokens",)), "longest prompt in tokens, exemplars included", "1024 tokens")
 
 
+def training(noun: str, **defaults: str) -> dict[str, Field]:
+    """The shared fields of training, without changes to the vocabulary."""
+    left_out = vocabulary()
+    shared = fields(noun, **defaults)
+    return {name: field for name, field in shared.items() if name not in left_out}
+
+
 def method(mode: str, **more: object) -> Method:
     """What few_shot is in one of its modes."""
     fixed: dict[str, object] = {
@@ -107,7 +114,7 @@ PROMPTED = method(
 # r-three/t-few, configs/t011b.json and ia3.json: 1000 steps of 8 rows at 3e-3, linear decay after
 # a warmup of 6%. Adafactor there, AdamW here.
 TFEW = {
-    **fields(
+    **training(
         "sequences",
         train="1000 steps",
         batch="8 sequences",
@@ -127,7 +134,7 @@ CHOSEN = method(
 # SetFit's training_args.py: 16 pairs at 2e-5; sentence-transformers decays linearly after a warmup
 # of 10%. The paper draws R = 20 like and 20 unlike pairs for each row: 40 of our epochs.
 SETFIT = {
-    **fields("pairs", batch="16 pairs", lr="2e-5", schedule="linear(warmup = 10%)"),
+    **training("pairs", batch="16 pairs", lr="2e-5", schedule="linear(warmup = 10%)"),
     "weights": Field(weights("full", "lora", "ia3"), "what trains", "full"),
     "train": Field(
         HowLong(("epochs", "steps")),

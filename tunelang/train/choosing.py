@@ -32,6 +32,11 @@ class Choices:
     def longest(self) -> int:
         return max(len(row.ids) for row in self.rows)
 
+    @property
+    def supervised(self) -> int:
+        """Tokens of the right answer: what a share of a mix counts."""
+        return self.rows[self.right].supervised
+
 
 def row(prompt: list[int], choice: list[int]) -> Row:
     """A prompt and one way to go on, of which only the latter has labels."""

@@ -7,12 +7,13 @@ the data knows, where those are few.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tunelang.train import speech as spoken
 from tunelang.train.data import Example, Split
+from tunelang.train.exemplars import folded
 from tunelang.train.job import Job, fail
 from tunelang.train.speech import Speech, Text
 
@@ -133,9 +134,13 @@ def key(prompt: Text) -> str:
     return str(said[-1]) if said else str(prompt[-1]["content"])
 
 
-def doubled(trained: Iterable[Question], held_out: Iterable[Question]) -> list[Question]:
-    """Held-out questions that are also trained on or shown, by their text (guard L35)."""
-    from tunelang.train.exemplars import folded
-
-    known = {folded(key(one.prompt)) for one in trained}
-    return [one for one in held_out if folded(key(one.prompt)) in known]
+def tell_doubles(splits: Sequence[Split[Example]], asking: Asking, job: Job) -> None:
+    """Say how many held-out questions are trained on too, by their text (guard L35)."""
+    trained = [folded(key(question(asking, row).prompt)) for one in splits for row in one.train]
+    held = [folded(key(question(asking, row).prompt)) for one in splits for row in one.held_out]
+    seen = sum(text in set(trained) for text in held)
+    if seen:
+        job.warn(
+            f"{seen} of {len(held)} held-out questions are trained on too: what is measured on"
+            " them is remembered, not learnt"
+        )
