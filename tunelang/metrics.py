@@ -22,6 +22,10 @@ METRICS = {
         Metric("general_perplexity", "number", "less", "perplexity on the stage's general text"),
         Metric("forgetting", "number", "less", "rise of the loss on general text, nats a token"),
         Metric("token_accuracy", "ratio", "more", "share of trained tokens predicted first"),
+        Metric("template_loss", "number", "less", "loss in wordings that were not trained"),
+        Metric(
+            "template_accuracy", "ratio", "more", "token accuracy in wordings that were not trained"
+        ),
         Metric(
             "accuracy",
             "ratio",
@@ -30,6 +34,9 @@ METRICS = {
         ),
         Metric("macro_f1", "ratio", "more", "F1 of each class, averaged over classes"),
         Metric("margin", "number", "more", "mean score of the chosen minus the rejected reply"),
+        Metric(
+            "kendall_tau", "number", "more", "pairs in the right order minus those in the wrong"
+        ),
         Metric(
             "calibration_error",
             "ratio",

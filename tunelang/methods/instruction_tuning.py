@@ -3,8 +3,8 @@
 FLAN (Wei et al. 2021, arXiv 2109.01652); InstructGPT step 1 (arXiv 2203.02155).
 """
 
-from tunelang.methods.training import DATA, LM, PACKING, fields
-from tunelang.recipe.schema import Field, Method, Symbol, Text
+from tunelang.methods.training import DATA, LM, PACKING, fields, tokens
+from tunelang.recipe.schema import Field, ListOf, Method, Symbol, Text
 
 METHOD = Method(
     name="instruction_tuning",
@@ -16,6 +16,7 @@ METHOD = Method(
         "model": Field(LM, "the model to start from"),
         "data": Field(DATA, "conversations"),
         **fields("sequences"),
+        **tokens(),
         "template": Field(
             Text(),
             'chat template: "chatml", "llama3", or a .jinja file; else the model\'s own',
@@ -26,11 +27,22 @@ METHOD = Method(
             "which tokens are trained: every reply, the last one, or everything",
             "assistant",
         ),
+        "templates": Field(
+            ListOf(Text()),
+            "wordings of a row, one for each: `Question: {prompt}`; else prompts as they are",
+            optional=True,
+        ),
+        "hold_out_templates": Field(
+            ListOf(Text()), "wordings that are measured and never trained", optional=True
+        ),
+        "labels": Field(
+            ListOf(Text()), "words for the labels 0, 1, ... of `labelled` rows", optional=True
+        ),
         "packing": PACKING,
     },
     inputs=("model",),
     data_field="data",
-    formats=("chat", "instruct"),
+    formats=("chat", "instruct", "labelled"),
     noun="sequences",
-    metrics=("loss", "token_accuracy", "perplexity"),
+    metrics=("loss", "token_accuracy", "perplexity", "template_loss", "template_accuracy"),
 )

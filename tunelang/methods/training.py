@@ -175,6 +175,11 @@ def vocabulary() -> dict[str, Field]:
     }
 
 
+def tokens() -> dict[str, Field]:
+    """Changes to the tokenizer, for the methods whose workers make them."""
+    return {name: replace(vocabulary()[name], later=()) for name in ("new_tokens", "pad", "eos")}
+
+
 PACKING = Field(Flag(), "several rows in one sequence, kept apart by position ids", "false")
 
 

@@ -16,7 +16,7 @@ FORMAT = "text"
 def general_of(stage: Declared, recipe: Recipe, found: list[Diagnostic]) -> DataPart | None:
     """The general text of a stage: what it names to measure on, else what it replays."""
     path = "general" if stage.get("general") else "replay"
-    return _part(path, stage, recipe, found)
+    return text_part(path, stage, recipe, found)
 
 
 def with_replay(
@@ -30,7 +30,7 @@ def with_replay(
     An epoch is one of the stage's own rows: the replayed ones come on top.
     """
     mixture, extent = rows
-    general = _part("replay", stage, recipe, found) if mixture else None
+    general = text_part("replay", stage, recipe, found) if mixture else None
     if mixture is None or extent is None or general is None:
         return rows
     share: float = stage.get("replay_share")
@@ -49,7 +49,9 @@ def with_replay(
     return mixture.model_copy(update={"parts": parts}), longer
 
 
-def _part(path: str, stage: Declared, recipe: Recipe, found: list[Diagnostic]) -> DataPart | None:
+def text_part(
+    path: str, stage: Declared, recipe: Recipe, found: list[Diagnostic]
+) -> DataPart | None:
     """The data set that a field names; None where there is none, or after saying what is wrong."""
     ref = stage.get(path)
     declared = recipe.declared.get(ref.name) if ref else None

@@ -6,7 +6,7 @@ It does not know where rows come from.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,30 @@ def measure(model: Any, rows: Sequence[Row], lens: Lens) -> dict[str, float]:
     mean = loss / count
     perplexity = min(math.exp(min(mean, 700)), MOST_PERPLEXITY)
     return {"loss": mean, "perplexity": perplexity, "token_accuracy": right / count}
+
+
+def beside(
+    model: Any,
+    sets: Mapping[str, Sequence[Row]],
+    lens: Lens,
+    first: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Metrics of rows beside a step's own; `first` is what they were at its start.
+
+    `general`: `general_perplexity`, and `forgetting`, the rise of the loss since `first` in nats a
+    token. `template`: `template_loss` and `template_accuracy`.
+    """
+    found = {}
+    if sets.get("general"):
+        perplexity = measure(model, sets["general"], lens)["perplexity"]
+        before = perplexity if first is None else first["general_perplexity"]
+        found["general_perplexity"] = perplexity
+        found["forgetting"] = math.log(perplexity) - math.log(before)
+    if sets.get("template"):
+        other = measure(model, sets["template"], lens)
+        found["template_loss"] = other["loss"]
+        found["template_accuracy"] = other["token_accuracy"]
+    return found
 
 
 def by_length(rows: Sequence[Row]) -> Iterator[list[Row]]:

@@ -34,6 +34,13 @@ def masks(job: Job, rows: Sequence[Row], stop: set[int], *, replies: bool) -> No
         job.check("prompts-not-trained", masked, masked > 0, trouble)
 
 
+def one_bos(job: Job, rows: Sequence[Row], bos: int | None) -> None:
+    """No row begins twice: a template and a tokenizer that each write a BOS would make two."""
+    twice = sum(bos is not None and row.ids[:2] == [bos, bos] for row in rows[:ROWS])
+    trouble = ("rows begin with two begin-of-text tokens", "the data holds one: take it out")
+    job.check("one-bos", twice, twice == 0, trouble)
+
+
 def trains_end(row: Row, stop: set[int]) -> bool:
     """Is an end token among the row's labels?"""
     return any(label in stop for label in row.labels[1:])

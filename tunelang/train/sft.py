@@ -1,21 +1,21 @@
 """`run` for domain_adaptation, sft and instruction_tuning: next-token loss on chosen tokens.
 
-L = -(1/N) sum_t m_t log p(y_t | y_<t), N over the whole accumulated batch (InstructGPT, arXiv
-2203.02155). On our own loop rather than TRL's SFTTrainer: its imports and set-up cost more than a
-small stage trains, its checkpoints can be half written, and it holds QLoRA adapters in bf16.
-tests/proofs/test_trl.py holds this loss and its updates against TRL's.
+L = -(1/N) sum_i w_i sum_t m_it log p(y_it | y_i<t), N = sum_i w_i sum_t m_it over the whole
+accumulated batch (InstructGPT, arXiv 2203.02155, where every row weighs 1). On our own loop rather
+than TRL's SFTTrainer: its imports and set-up cost more than a small stage trains, its checkpoints
+can be half written, and it holds QLoRA adapters in bf16. tests/proofs/test_trl.py holds this loss
+and its updates against TRL's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from torch import Tensor
 
-from tunelang.plan.ir import Batch, Mixture, Step
+from tunelang.plan.ir import Batch, Step
 from tunelang.train import (
     data,
     evaluate,
@@ -26,33 +26,22 @@ from tunelang.train import (
     mix,
     packing,
     product,
-    rows,
     samples,
-    selfcheck,
-    templates,
     trainable,
+    vocabulary,
+    wordings,
 )
 from tunelang.train.data import Split
-from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
-from tunelang.train.model import Loaded, cast, load
-from tunelang.train.rows import Writer
-from tunelang.train.speech import Speech
+from tunelang.train.material import Material as Material
+from tunelang.train.material import gate_writer, speak, spoken_template
+from tunelang.train.material import gather as gather
+from tunelang.train.material import mixture as mixture
+from tunelang.train.model import cast, load
 from tunelang.train.trainable import Trained
 
 Metrics = dict[str, dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a step learns from and is measured on."""
-
-    parts: list[Split[Row]]
-    measured: list[Row]
-    asked: list[Any]
-    writer: Writer
-    lens: Lens
 
 
 def run(step: Step, job: Job) -> Metrics:
@@ -64,17 +53,20 @@ def run(step: Step, job: Job) -> Metrics:
         precision=trainable.storage(step),
         quant=trainable.quantised(step),
     )
+    grown = vocabulary.prepare(step, start, job)
     speech = speak(step, job, start)
     job.phase("reading data")
     material = gather(step, job, speech)
     lens = material.lens
-    gates = gauges.prepare(step, job, gate_writer(material.writer))
+    packing.check(job, start.model, material.parts, lens)
+    gates = gauges.prepare(step, job, gate_writer(material.writer, wordings.of_step(step)))
 
     def own_of(model: Any, measured: Sequence[Row]) -> dict[str, float]:
         return own_metrics(step, evaluate.measure(model, measured, lens))
 
-    def taken(model: Any) -> dict[str, float]:
+    def taken(model: Any, first: Mapping[str, float] | None = None) -> dict[str, float]:
         own = own_of(model, material.measured)
+        own |= evaluate.beside(model, material.beside, lens, first)
         return own | gauges.measure(gates, own, lambda part: evaluate.measure(model, part, lens))
 
     before = gauges.before(job, lambda: taken(start.model))
@@ -82,14 +74,14 @@ def run(step: Step, job: Job) -> Metrics:
     asked = samples.Asked(speech, material.asked, lens)
     first = samples.first(job, start.model, asked)
     machine.seed(step.seed)  # the adapter's start depends on nothing that came before
-    trained = trainable.make_trainable(start, weights_of(step))
+    trained = trainable.make_trainable(start, vocabulary.trained(weights_of(step), grown))
     enable_recompute(step, trained)
     few = data.glance(material.measured, job)
     objective = learn(step, trained, material, lambda: own_of(trained.model, few))
     series = loop.train(step, job, objective)
     settle(step, trained)
     job.phase("measuring")
-    metrics = {"before": before, "after": taken(trained.model)}
+    metrics = {"before": before, "after": taken(trained.model, before)}
     job.measure("after", loop.schedule_of(step).steps, metrics["after"])
     shown = samples.compare(job, trained.model, asked, first)
     product.write(
@@ -106,57 +98,6 @@ def run(step: Step, job: Job) -> Metrics:
         ),
     )
     return metrics
-
-
-def speak(step: Step, job: Job, start: Loaded) -> Speech:
-    """How rows are written: through a chat template for instruction tuning, else as text."""
-    if step.method == "instruction_tuning":
-        wanted = step.fields.get("template")
-        return Speech(start.tokenizer, templates.choose(start.tokenizer, wanted, job))
-    return Speech(start.tokenizer, None)
-
-
-def spoken_template(step: Step, speech: Speech, start: Loaded) -> str | None:
-    """The template the product speaks: sft on strings teaches plain text, text teaches none."""
-    if step.method == "domain_adaptation":
-        return start.template
-    return speech.template
-
-
-def gather(step: Step, job: Job, speech: Speech) -> Material:
-    """Read, write as tokens, pack; check the masks."""
-    loaded = data.load(mixture(step), job)
-    default = "all" if step.method == "domain_adaptation" else "reply"
-    writer = Writer(speech, step.length or 0, str(step.fields.get("loss_on", default)))
-    encoded = [data.encode(split, writer) for split in loaded]
-    rows.report(writer, job, step.name)
-    data.need_rows(encoded, step)
-    replies = writer.loss_on != "all" and default != "all"
-    first = [row for split in encoded for row in split.train]
-    selfcheck.masks(job, first, speech.stop, replies=replies)
-    measured = data.spread(encoded, job)
-    if step.fields.get("packing"):
-        encoded = [packed(split, writer.length, job) for split in encoded]
-    data.tell_passes(encoded, step, job)
-    asked = [
-        rows.asked(example, turns=speech.template is not None)
-        for split in loaded
-        for example in split.held_out
-    ]
-    lens = Lens(step.precision, job.device, speech.tokenizer.pad_token_id)
-    return Material(encoded, measured, [one for one in asked if one is not None], writer, lens)
-
-
-def gate_writer(writer: Writer) -> Writer:
-    """The same writing with a count of its own: the rows of gates are not trained on."""
-    return Writer(writer.speech, writer.length, writer.loss_on)
-
-
-def packed(split: Split[Row], length: int, job: Job) -> Split[Row]:
-    """The training rows of a part packed into sequences of at most `length` tokens."""
-    sequences = packing.pack(split.train, length)
-    job.note(f"`{split.name}`: {len(split.train)} rows are packed into {len(sequences)} sequences")
-    return Split(split.name, sequences, split.held_out)
 
 
 def learn(
@@ -182,8 +123,7 @@ def learn(
 
 def updates(step: Step, parts: Sequence[Split[Row]], at: int) -> Iterator[loop.Update]:
     """The updates from the `at`-th on: rows by the mix, micro-batches by like length."""
-    sizes = [len(part.train) for part in parts]
-    stream = mix.draws(mix.shares(mixture(step), sizes), sizes, step.seed)
+    stream = mix.stream(mixture(step), [part.train for part in parts], step.seed)
     size = batch_of(step).size
     stream = islice(stream, at * size, None)
     while True:
@@ -215,13 +155,6 @@ def settle(step: Step, trained: Trained) -> None:
     """Round fully trained weights to the step's precision: what is measured is what is kept."""
     if trained.adapter is None and step.precision == "bf16":
         cast(trained.model, "bf16")
-
-
-def mixture(step: Step) -> Mixture:
-    if step.data is None:
-        msg = f"step {step.name} has no data"
-        raise ValueError(msg)
-    return step.data
 
 
 def batch_of(step: Step) -> Batch:

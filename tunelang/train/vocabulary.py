@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from tunelang.plan.ir import Step, Weights
-from tunelang.train.token_rows import grow, layers, paths
 from tunelang.train.job import Job, fail
 from tunelang.train.model import Loaded
 from tunelang.train.templates import encode
+from tunelang.train.token_rows import grow, layers, paths
 from tunelang.train.trainable import ADAPTERS
 
 # How an adapter's targets name them, whatever the architecture does (`rules/vocabulary.py`).
