@@ -38,8 +38,10 @@ def unknown_accelerator(plan: Plan, context: Context) -> Iterator[Diagnostic]:
 def placed(plan: Plan, context: Context) -> Iterator[tuple[Step, Declared, Machine]]:
     """Every step that trains, its stage and the machine it is planned for."""
     for step in plan.steps:
+        if not step.schedule:
+            continue
         declared = context.recipe.declared[step.name]
-        machine = machine_of(declared, context.recipe) if step.schedule else None
+        machine = machine_of(declared, context.recipe)
         if machine:
             yield step, declared, machine
 

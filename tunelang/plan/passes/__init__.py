@@ -6,8 +6,9 @@ from tunelang.plan.ir import Plan
 from tunelang.plan.passes.budget import budget
 from tunelang.plan.passes.context import Context
 from tunelang.plan.passes.place import place
+from tunelang.plan.passes.reference import reference
 
-ORDER = (place, budget)
+ORDER = (place, reference, budget)
 
 
 def apply(plan: Plan, context: Context) -> Plan:

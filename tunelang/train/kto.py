@@ -1,0 +1,122 @@
+"""`run` for kto: learning from single replies that are good or bad.
+
+The baseline z, an estimate of KL(pi || pi_ref), is taken once an update, over all of its rows and
+without gradients, so that no split into micro-batches changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tunelang.plan.ir import Step
+from tunelang.train import course, judged, likelihood, loop
+from tunelang.train.course import Metrics, Policy
+from tunelang.train.data import Example, Split
+from tunelang.train.forward import Row
+from tunelang.train.job import Job
+from tunelang.train.judged import Judged
+from tunelang.train.preference_losses import KTO, kto_baseline, kto_sum
+from tunelang.train.reference import resting
+from tunelang.train.speech import Speech
+
+
+@dataclass(frozen=True)
+class Micro:
+    """Rows of one forward pass, and the baseline [] of their whole update."""
+
+    rows: Sequence[Judged]
+    baseline: Tensor
+
+
+@dataclass(frozen=True)
+class Singles:
+    """A course over single judgements."""
+
+    step: Step
+    job: Job
+    needs_reference: bool = True
+
+    @property
+    def settings(self) -> KTO:
+        fields = self.step.fields
+        return KTO(fields["beta"], fields["desirable"], fields["undesirable"])
+
+    def encode(self, splits: Sequence[Split[Example]], speech: Speech) -> list[Split[Judged]]:
+        writer = judged.Writer(speech, self.step.length or 0)
+        made = judged.encode(splits, writer)
+        judged.report(writer, self.job)
+        return made
+
+    def spoken(self, example: Example, speech: Speech) -> Row | None:
+        writer = judged.Writer(speech, self.step.length or 0)
+        row = writer.row(example, example)
+        return row if judged.verdict(example) and writer.fits(row) else None
+
+    def replies(self, one: Judged) -> list[Row]:
+        return [one.reply, one.other]
+
+    def update(self, policy: Policy, taken: list[Judged], micro: int) -> loop.Update:
+        ordered = sorted(taken, key=lambda one: one.longest)
+        baseline = self.baseline(policy, taken)
+        parts = [ordered[start : start + micro] for start in range(0, len(ordered), micro)]
+        return loop.Update([Micro(part, baseline) for part in parts], float(len(taken)))
+
+    def baseline(self, policy: Policy, taken: Sequence[Judged]) -> Tensor:
+        """z of the prompts of `taken` with replies to other prompts."""
+        return kto_baseline(self.ratios(policy, [one.other for one in taken]))
+
+    def ratios(self, policy: Policy, rows: Sequence[Row]) -> Tensor:
+        """log pi - log pi_ref [B], without gradients and without dropout."""
+        assert policy.reference is not None
+        device = policy.lens.device
+        own = likelihood.batched(
+            lambda part: resting(policy.model, part, policy.lens), rows, device
+        )
+        return own - likelihood.batched(policy.reference, rows, device)
+
+    def loss(self, policy: Policy, micro: Micro) -> Tensor:
+        assert policy.reference is not None
+        rows = [one.reply for one in micro.rows]
+        ratio = likelihood.sums(policy.model, rows, policy.lens) - policy.reference(rows)
+        return kto_sum(ratio, goodness(micro.rows, ratio.device), micro.baseline, self.settings)
+
+    def first(self, taken: Sequence[Judged]) -> float:
+        """Half of the mean weight."""
+        zeros = torch.zeros(len(taken))
+        found = kto_sum(zeros, goodness(taken, zeros.device), zeros[0], self.settings)
+        return float(found) / len(taken)
+
+    def measure(self, policy: Policy, measured: Sequence[Judged]) -> dict[str, float]:
+        """`accuracy`: good replies above the baseline and bad ones below it, ties half; `margin`:
+        mean score of good minus bad ones, where there are both; `kl`: the baseline; `loss`."""
+        if not measured:
+            return {}
+        ratio = self.ratios(policy, [one.reply for one in measured])
+        baseline = self.baseline(policy, measured)
+        good = goodness(measured, ratio.device)
+        sides = torch.where(good, ratio - baseline, baseline - ratio)
+        right = (sides > 0).float() + 0.5 * (sides == 0).float()
+        loss = kto_sum(ratio, good, baseline, self.settings) / len(measured)
+        found = {
+            "accuracy": float(right.mean()),
+            "loss": float(loss),
+            "kl": float(baseline),
+        }
+        if bool(good.any()) and not bool(good.all()):
+            gap = ratio[good].mean() - ratio[~good].mean()
+            found["margin"] = self.settings.beta * float(gap)
+        return found
+
+
+def goodness(rows: Sequence[Judged], device: torch.device) -> Tensor:
+    """[N] of bool."""
+    return torch.tensor([one.good for one in rows], device=device)
+
+
+def run(step: Step, job: Job) -> Metrics:
+    """Train, measure before and after, and write the product."""
+    return course.run(step, job, Singles(step, job))
