@@ -81,6 +81,8 @@ def weights(step: Step, job: Job, finished: Finished) -> dict[str, Any]:
     """Save the adapter or the whole model; return how product.json names what it rests on."""
     trained, start = finished.trained, finished.origin
     deltas = [*start.deltas, step.key]
+    if trained.untouched:
+        return {"base": json_of(start.base), "quant": start.quant, "deltas": list(start.deltas)}
     if trained.delta is not None:
         trained.delta.save(job.product / trained.delta.folder)
         return {"base": json_of(start.base), "quant": start.quant, "deltas": deltas}

@@ -95,7 +95,8 @@ class Thaw:
 
 def marks(group: Group) -> list[int]:
     """The sum of the bits of every weight of a group: another where any number has moved."""
+    whole = {2: torch.int16, 4: torch.int32}
     return [
-        int(value.detach().view(torch.int32).sum(dtype=torch.int64))
+        int(value.detach().view(whole[value.itemsize]).sum(dtype=torch.int64))
         for value in group.values.values()
     ]

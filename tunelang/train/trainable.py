@@ -29,6 +29,7 @@ from tunelang.train.model import Loaded
 ADAPTERS = ("lora", "qlora")
 ROUTERS = {"gate", "router"}  # of mixtures of experts, as transformers names them
 KINDS: dict[str, str] = {  # modules of the other kinds of `weights`
+    "experts": "tunelang.train.experts",
     "ia3": "tunelang.train.ia3",
     "layers": "tunelang.train.layers",
     "head": "tunelang.train.layers",
@@ -50,7 +51,8 @@ class Trained:
 
     `start` are the adapters that are part of the stage's start; using only those is exactly
     the model the stage began with: the reference. `delta` saves what trained where that is
-    neither an adapter nor the whole model. `masters`: what trains is held in fp32.
+    neither an adapter nor the whole model. `masters`: what trains is held in fp32. `untouched`: the
+    model is the stage's start, and only a head beside it trains.
     """
 
     model: Any
@@ -58,6 +60,7 @@ class Trained:
     start: tuple[str, ...]
     delta: Delta | None = None
     masters: bool = True
+    untouched: bool = False
 
     @property
     def active(self) -> tuple[str, ...]:
