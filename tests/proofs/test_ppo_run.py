@@ -11,12 +11,13 @@ import torch
 from workshop import COMMON, TINY, Shop, part, preferences, schedule, texts, training
 
 from tunelang.plan.ir import Batch, Gate, Measure, Step, StoreModel
-from tunelang.train import ppo, trainable
+from tunelang.train import policy_loop, trainable
 from tunelang.train.evaluate import Lens
 from tunelang.train.experience import log_probabilities_of, settings_of
 from tunelang.train.generate import Sampling, draw, left_padded
 from tunelang.train.generate import step as advance
-from tunelang.train.roles import Cast, Role, cast, score, values
+from tunelang.train.ppo import critic_of
+from tunelang.train.roles import Cast, Judge, Role, cast, score, values
 from tunelang.train.rollout import Episode, collate, sample
 from tunelang.train.scoring import scores_of
 from tunelang.train.speech import Speech
@@ -30,6 +31,7 @@ FIELDS: dict[str, Any] = {
     "lambda": 0.95,
     "value": {"lr": 1e-3, "clip": 0.2, "coefficient": 0.1, "from": "reward"},
     "penalty": {"no_end_of_text": -1.0},
+    "clip_rewards": None,
     "whiten_rewards": False,
 }
 METRICS = {"reward", "reward_se", "kl", "mean_length", "win_rate"}
@@ -63,6 +65,11 @@ def casting(shop: Shop, step: Step) -> Cast:
     return cast(step, shop.job(step), start, Speech(start.tokenizer, start.template))
 
 
+def judge_of(who: Cast) -> Judge:
+    assert who.judge is not None
+    return who.judge
+
+
 class Killed(Exception):
     """What stops the run in the middle."""
 
@@ -78,7 +85,7 @@ def test_killed_and_resumed_equals_never_killed(
     """Weights, metrics and every iteration's numbers are equal bit for bit."""
     straight, broken = step_of("straight", **changed), step_of("broken", **changed)
     expected = judged.run(straight)
-    keep = ppo.keep
+    keep = policy_loop.keep
 
     def dying(this: Any, *rest: Any) -> None:
         keep(this, *rest)
@@ -86,7 +93,7 @@ def test_killed_and_resumed_equals_never_killed(
             raise Killed
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(ppo, "keep", dying)
+        patched.setattr(policy_loop, "keep", dying)
         judged.run(broken)
     found = judged.job(broken).resume
     assert found is not None
@@ -136,19 +143,19 @@ def test_roles_on_one_base_are_what_they_were_alone(judged: Shop) -> None:
     """Reward scores equal those of the reward loaded by itself; the reference is the start; the
     critic begins as the reward, bias included."""
     who = casting(judged, step_of("shared"))
-    models = {id(role.model) for role in (who.policy, who.reference, who.critic.role)}
-    assert models == {id(who.judge.role.model)}
+    models = {id(role.model) for role in (who.policy, who.reference, critic_of(who).role)}
+    assert models == {id(judge_of(who).role.model)}
     rows = [Episode([5, 6, 7], [8, 9], False), Episode([5, 6], [9, 4, 3], False)]
     alone = judged.load("judge")
     assert alone.head is not None
     expected = scores_of(alone.model, alone.head, [row.ids for row in rows], who.lens) + alone.bias
-    assert (score(who.judge, rows, who.lens) - expected).abs().max() < 1e-5
+    assert (score(judge_of(who), rows, who.lens) - expected).abs().max() < 1e-5
     settings = settings_of(FIELDS | COMMON, 8)
     own = log_probabilities_of(who.policy, rows, who.lens, settings)
     assert torch.equal(own, log_probabilities_of(who.reference, rows, who.lens, settings))
     start = Role(judged.load().model, None)
     assert torch.equal(own, log_probabilities_of(start, rows, who.lens, settings))
-    last = values(who.critic, collate(rows, 0, "cpu"), who.lens)[1]  # before the last token
+    last = values(critic_of(who), collate(rows, 0, "cpu"), who.lens)[1]  # before the last token
     before_last = scores_of(alone.model, alone.head, [rows[0].ids[:-1]], who.lens) + alone.bias
     assert abs(float(last - before_last[0])) < 1e-5
 
@@ -156,7 +163,7 @@ def test_roles_on_one_base_are_what_they_were_alone(judged: Shop) -> None:
 def test_everything_trained_means_models_of_their_own(judged: Shop) -> None:
     """weights = full: four models; the reference and the reward are frozen."""
     who = casting(judged, step_of("copies", weights="full"))
-    roles = [who.policy, who.reference, who.critic.role, who.judge.role]
+    roles = [who.policy, who.reference, critic_of(who).role, judge_of(who).role]
     assert len({id(role.model) for role in roles}) == 4
     trains = [any(w.requires_grad for w in role.model.parameters()) for role in roles]
     assert trains == [True, False, True, False]
@@ -168,9 +175,9 @@ def test_a_reward_on_other_weights_is_a_model_of_its_own(judged: Shop) -> None:
     judged.run(training("domain_adaptation", "later", data, fields={"packing": False}))
     step = step_of("apart", policy="later")
     who = casting(judged, step)
-    assert who.judge.role.model is not who.policy.model
-    assert not any(w.requires_grad for w in who.judge.role.model.parameters())
-    assert not who.critic.head.weight.any()
+    assert judge_of(who).role.model is not who.policy.model
+    assert not any(w.requires_grad for w in judge_of(who).role.model.parameters())
+    assert not critic_of(who).head.weight.any()
     metrics = judged.run(step)
     assert metrics["before"]["win_rate"] == 0.5
     assert any("starts from the policy" in text for text in judged.said("apart", "note"))

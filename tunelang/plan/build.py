@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from tunelang.diagnostic import Diagnostic
-from tunelang.plan import later
+from tunelang.plan import experts, later
 from tunelang.plan.bases import NOWHERE, bases
 from tunelang.plan.checks import check as check_plan
 from tunelang.plan.data import Earlier, count, data_part, mixture_of
@@ -18,7 +18,8 @@ from tunelang.plan.keys import key_of, stack
 from tunelang.plan.models import Base
 from tunelang.plan.passes import apply
 from tunelang.plan.passes.context import Context
-from tunelang.plan.replay import general_of, with_replay
+from tunelang.plan.reference import Around, arranged
+from tunelang.plan.replay import general_of, text_part, with_replay
 from tunelang.plan.schedule import Extent, Stretches, batch_of, schedule_of
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe, Ref
@@ -64,8 +65,8 @@ def build(recipe: Recipe) -> tuple[Plan | None, list[Diagnostic]]:
     building.bases, building.steps = before.known, before.steps
     for stage in graph.in_order(recipe):
         step = _step(stage, building)
-        if step:
-            building.steps[stage.name] = step
+        whole = experts.steps(step, stage, recipe, building.found) if step else []
+        building.steps |= {each.name: each for each in whole}
     plan = Plan(
         recipe=recipe.source.name, profile=recipe.profile, steps=list(building.steps.values())
     )
@@ -117,10 +118,12 @@ def _step(stage: Declared, building: Building) -> Step | None:
         later=later.asked(stage, building.recipe),
         gates=_gates(stage, building),
         general=general_of(stage, building.recipe, building.found),
+        pretraining=text_part("pretraining.data", stage, building.recipe, building.found),
         stack=building.stack,
         place=NOWHERE,
         after=_after(stage, building),
     )
+    step = arranged(step, stage, Around(building.recipe, building.steps, extent))
     return step.model_copy(update={"key": key_of(step)})
 
 

@@ -95,13 +95,19 @@ ModelSource = Annotated[GgufModel | ScratchModel | AdapterModel, Field(discrimin
 
 
 class Mixture(Frozen):
-    """The data of a stage: one part, or several in shares. `repeat_at_most` counts epochs."""
+    """The data of a stage: one part, or several in shares of rows or tokens.
+
+    `cap` counts what `by` does, `repeat_at_most` epochs. `held_out` are tasks that are measured
+    and never trained.
+    """
 
     parts: list[DataPart]
     strategy: Literal["fixed", "proportional", "temperature"] = "fixed"
     temperature: float = 1.0
     cap: int | None = None
     repeat_at_most: float | None = None
+    by: Literal["rows", "tokens"] = "rows"
+    held_out: list[DataPart] = Field(default_factory=list)
 
 
 # --- how it trains and where ------------------------------------------------------------------

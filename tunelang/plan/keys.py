@@ -50,6 +50,7 @@ def essence(step: Step) -> dict[str, Any]:
         "batch": step.batch.size if step.batch else None,
         "fields": dumped["fields"],
         **({"general": _part(step.general)} if step.general else {}),
+        **({"pretraining": _part(step.pretraining)} if step.pretraining else {}),
         "measures": sorted(gate.measure.text for gate in step.gates if gate.measure.data),
         "stack": {name: step.stack.get(name, "") for name in _LIBRARIES},
     }
@@ -71,8 +72,11 @@ def _without_paths(dumped: dict[str, Any] | None) -> dict[str, Any] | None:
 def _data(step: Step) -> Any:
     if step.data is None:
         return None
-    mixture = step.data.model_dump(mode="json", exclude={"parts"})
-    return {**mixture, "parts": [_part(part) for part in step.data.parts]}
+    mixture = step.data.model_dump(mode="json", exclude={"parts", "by", "held_out"})
+    more = {"by": "tokens"} if step.data.by == "tokens" else {}
+    if step.data.held_out:  # what is measured is part of the product
+        more["held_out"] = [_part(part) for part in step.data.held_out]
+    return {**mixture, **more, "parts": [_part(part) for part in step.data.parts]}
 
 
 def _part(part: DataPart) -> dict[str, Any]:

@@ -11,14 +11,23 @@ from tunelang.recipe.literals import Literal, read_literal, unquote
 from tunelang.recipe.quantities import QUANTITIES
 from tunelang.recipe.reading import BAD, READERS, Reading, not_a, parse_value, read, unknown_field
 from tunelang.recipe.variants import default_values, variant_call
-from tunelang.recipe.words import word
+from tunelang.recipe.words import symbols, word
 from tunelang.syntax.tree import Call, ListValue, Path, Scalar, Value
 
 __all__ = ["BAD", "Reading", "default_values", "parse_value", "read", "unknown_field"]
 
 
 def _either(value: Value, expected: schema.Either, reading: Reading) -> Any:
+    if isinstance(value, Path) and _is_named(value, expected, reading):
+        return word(value, expected, reading)
     return read(value, _fitting(value, expected), reading)
+
+
+def _is_named(path: Path, expected: schema.Either, reading: Reading) -> bool:
+    """Whether a word is a `let` or `param`, whose value may be of any of the types."""
+    declared = reading.scope.look_up(path.text)
+    known = any(path.text in symbols(kind) for kind in expected.types)
+    return not known and declared is not None and declared[0].kind.text in ("let", "param")
 
 
 def _fitting(value: Value, expected: schema.Either) -> schema.Type:
@@ -32,8 +41,10 @@ def _fitting(value: Value, expected: schema.Either) -> schema.Type:
         Call: (schema.Variant,),
         Path: (schema.Symbol, schema.Variant, schema.Reference),
     }
-    fitting = (kind for kind in expected.types if isinstance(kind, shapes[type(value)]))
-    return next(fitting, expected.types[0])
+    fitting = [kind for kind in expected.types if isinstance(kind, shapes[type(value)])]
+    if isinstance(value, Path):  # a word of one of them, else a name
+        fitting.sort(key=lambda kind: value.text not in symbols(kind))
+    return next(iter(fitting), expected.types[0])
 
 
 def _takes(kind: schema.Type, dimension: str) -> bool:

@@ -32,7 +32,7 @@ NOTHING = ("null", "none", "None", "nil")
 
 def word(path: Any, expected: Any, reading: Reading) -> Any:
     """A word where any type is expected."""
-    words = _symbols(expected)
+    words = symbols(expected)
     text = path.text
     declared = reading.scope.look_up(text)
     if text in words:
@@ -57,7 +57,8 @@ def word(path: Any, expected: Any, reading: Reading) -> Any:
     return reading.say(problem)
 
 
-def _symbols(expected: schema.Type) -> tuple[str, ...]:
+def symbols(expected: schema.Type) -> tuple[str, ...]:
+    """The words that a type knows by itself."""
     if isinstance(expected, schema.Symbol):
         return expected.words
     if isinstance(expected, schema.Variant):

@@ -17,7 +17,7 @@ from tunelang.recipe import graph
 from tunelang.recipe.model import Declared, Recipe
 from tunelang.recipe.names import did_you_mean, nearest
 from tunelang.recipe.resolve import Resolved
-from tunelang.recipe.schema import Reference
+from tunelang.recipe.schema import Either, Reference, Type
 from tunelang.recipe.typed import flat
 from tunelang.source import Span
 
@@ -44,7 +44,7 @@ def wrong_stage_kind(resolved: Resolved) -> Iterator[Diagnostic]:
         assert stage.method is not None
         known = flat(stage.method.fields)
         for path, ref, span in stage.references():
-            wanted = known[path].type if path in known else None
+            wanted = _named(known[path].type) if path in known else None
             made = recipe.declared.get(ref.name)
             if not (isinstance(wanted, Reference) and wanted.products):
                 continue
@@ -55,6 +55,12 @@ def wrong_stage_kind(resolved: Resolved) -> Iterator[Diagnostic]:
             made = recipe.declared.get(ref.name)
             if made and made.kind == "stage" and made.product != "data":
                 yield _wrong_stage(mix, (path, span), made, (recipe, ROWS))
+
+
+def _named(expected: Type) -> Type:
+    """What a name may stand for: of several types, the one that is a reference."""
+    kinds = expected.types if isinstance(expected, Either) else ()
+    return next((kind for kind in kinds if isinstance(kind, Reference)), expected)
 
 
 def _wrong_stage(

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 from tunelang.recipe.resolve import Resolved
 
-
 POLICIES = ("ppo", "grpo", "rloo")  # methods that learn from replies which they sample
 
 

@@ -10,7 +10,7 @@ from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import setting
-from tunelang.rules.stages import recipe_of
+from tunelang.rules.stages import recipe_of, reference
 
 # Names of attention's linear layers, over the families of the catalogue and older ones.
 ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj", "c_attn"}
@@ -95,7 +95,7 @@ def _takers(recipe: Recipe) -> dict[str, list[Declared]]:
     """By a stage's name those that start from it."""
     takers: dict[str, list[Declared]] = defaultdict(list)
     for other in recipe.stages.values():
-        refs = [other.get(role) for role in other.method.inputs] if other.method else []
+        refs = [reference(other, role) for role in other.method.inputs] if other.method else []
         for name in dict.fromkeys(ref.name for ref in refs if ref and ref.name != other.name):
             takers[name].append(other)
     return takers

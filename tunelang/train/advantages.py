@@ -48,3 +48,27 @@ def whitened(values: Tensor, mask: Tensor, *, shift: bool = True) -> Tensor:
     mean = real.mean()
     scaled = (values - mean) * torch.rsqrt(real.var(unbiased=False) + 1e-8)
     return (scaled if shift else scaled + mean) * mask
+
+
+def group_relative(scores: Tensor, group: int, scale: str) -> Tensor:
+    """A_i = r_i - mean of its group, over a standard deviation; scores [B] -> [B].
+
+    Replies to one prompt stand together, `group` of them. `scale` "group" divides by the group's
+    deviation (arXiv 2402.03300, eq. 3 and section 4.1.2), "batch" by that of all scores, "none" by
+    nothing: Dr. GRPO (arXiv 2503.20783), because a group's deviation favours prompts that are
+    nearly solved or nearly hopeless. 1e-4 keeps groups of equal scores at 0, as in TRL.
+    """
+    groups = scores.view(-1, group)
+    centred = groups - groups.mean(dim=1, keepdim=True)
+    if scale == "group":
+        centred = centred / (groups.std(dim=1, keepdim=True) + 1e-4)
+    elif scale == "batch":
+        centred = centred / (scores.std() + 1e-4)
+    return centred.flatten()
+
+
+def leave_one_out(scores: Tensor, group: int) -> Tensor:
+    """A_i = r_i - mean of the other replies to its prompt; [B] -> [B] (arXiv 2402.14740, eq. 8)."""
+    groups = scores.view(-1, group)
+    others = (groups.sum(dim=1, keepdim=True) - groups) / (group - 1)
+    return (groups - others).flatten()

@@ -1,4 +1,4 @@
-"""What PPO watches over: that it begins at its reference, that scores are numbers, and its leash.
+"""What ppo, grpo and rloo watch over: the start at the reference, scores that are numbers, KL.
 
 A rollout comes in; an event goes out, and a run that cannot be trusted ends. It changes nothing.
 """
@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from tunelang.train.experience import Experience, Stats
+from tunelang.train.experience import Rollout, Stats
 from tunelang.train.job import fail
 from tunelang.train.policy_run import Run
 
@@ -23,7 +23,7 @@ BELOW = -0.1  # nats a reply: KL is never negative, so other tokens are counted 
 PATIENCE = 3  # iterations in a row
 
 
-def begins_at_reference(this: Run, found: Experience) -> None:
+def begins_at_reference(this: Run, found: Rollout) -> None:
     """Before any update the KL to a reference that is the policy's start is 0."""
     if this.step.inputs["reference"] != this.step.inputs["policy"]:
         return
@@ -37,7 +37,7 @@ def rewards_are_finite(this: Run, scores: Tensor) -> None:
     """Every score is a number: told once, and looked at in every iteration."""
     share = float(torch.isfinite(scores).float().mean())
     if this.state.at == 0 or share < 1:
-        trouble = ("the reward model gives scores that are no numbers", "train it at a lower lr")
+        trouble = ("the reward gives scores that are no numbers", "train its stage at a lower lr")
         this.job.check("rewards-are-finite", share, share == 1, trouble)
     if this.state.at == 0 and len(scores) > 1 and float(scores.max() - scores.min()) == 0:
         this.job.warn("every reply of the first rollout has the same score: nothing to learn from")
@@ -51,7 +51,7 @@ def first_ratio_is_one(this: Run, stats: Stats) -> None:
     this.job.check("first-ratio-is-one", stats.first_ratio, ok, trouble)
 
 
-def leash(this: Run, found: Experience) -> None:
+def leash(this: Run, found: Rollout) -> None:
     """A policy that stays far beyond the target, or below zero, is no longer what is measured.
 
     One iteration is told; PATIENCE in a row end the run (TRL's FAQ; its issue 204).
@@ -68,8 +68,8 @@ def leash(this: Run, found: Experience) -> None:
         fail("TL791", "policy-left-reference", message, "lower lr, or raise kl.coefficient")
 
 
-def below_zero(found: Experience) -> bool:
+def below_zero(found: Rollout) -> bool:
     """Is the mean KL below -0.1 by more than two standard errors, which chance explains?"""
-    each = ((found.old - found.reference) * found.mask).sum(1)
+    each = found.kls()
     error = float(each.std()) / math.sqrt(len(each)) if len(each) > 1 else 0.0
     return found.kl + 2 * error < BELOW

@@ -1,7 +1,7 @@
-"""PPO's losses as pure functions of log-probabilities, values, advantages and a reply mask.
+"""The losses of ppo, grpo and rloo: pure functions of log-probabilities, values and advantages.
 
-Tensors are [B, R]: B episodes, R tokens of the longest reply; `mask` is True on real tokens.
-Sums, not means: the caller divides by the tokens of the whole minibatch.
+Tensors are [N], over the N real tokens of a few replies, unless they say otherwise. Sums, not
+means: the caller divides by the tokens or replies of the whole minibatch.
 """
 
 from __future__ import annotations
@@ -10,13 +10,44 @@ import torch
 from torch import Tensor
 
 
-def clipped_policy_sum(new: Tensor, old: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """sum max(-A rho, -A clip(rho, 1 - e, 1 + e)), rho = exp(new - old) (arXiv 1707.06347, eq. 7).
+def clipped(new: Tensor, old: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
+    """max(-A rho, -A clip(rho, 1 - low, 1 + high)), rho = exp(new - old); [N] -> [N].
 
-    All [N] over real tokens -> [].
+    arXiv 1707.06347, eq. 7; bounds of their own as in DAPO (arXiv 2503.14476, eq. 10).
     """
     ratio = (new - old).exp()
-    return torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip)).sum()
+    return torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - low, 1 + high))
+
+
+def clipped_policy_sum(new: Tensor, old: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """The sum of `clipped` with equal bounds: PPO's policy loss; all [N] -> []."""
+    return clipped(new, old, advantages, clip, clip).sum()
+
+
+def k3(new: Tensor, reference: Tensor) -> Tensor:
+    """Schulman's estimate of KL(new, reference): rho - 1 - log rho, rho = exp(reference - new).
+
+    Never negative; arXiv 2402.03300, eq. 4; [N] -> [N].
+    """
+    gap = reference - new
+    return gap.exp() - 1 - gap
+
+
+def group_relative_sum(
+    seen: tuple[Tensor, Tensor, Tensor],
+    advantages: Tensor,
+    weights: Tensor,
+    clip: tuple[float, float],
+    beta: float,
+) -> Tensor:
+    """sum_t w_t (clipped_t + beta k3_t): GRPO (arXiv 2402.03300, eq. 3); all [N] -> [].
+
+    `seen` are the log-probabilities now, when sampled and under the reference. w = 1/|o_i| and a
+    division by the replies is the paper's mean of means; w = 1 and a division by tokens is DAPO's.
+    """
+    new, old, reference = seen
+    terms = clipped(new, old, advantages, *clip) + beta * k3(new, reference)
+    return (weights * terms).sum()
 
 
 def clipped_value_sum(new: Tensor, old: Tensor, returns: Tensor, clip: float) -> Tensor:
@@ -28,15 +59,10 @@ def clipped_value_sum(new: Tensor, old: Tensor, returns: Tensor, clip: float) ->
     return 0.5 * torch.maximum((new - returns).square(), (held - returns).square()).sum()
 
 
-def clipped_share(new: Tensor, old: Tensor, clip: float) -> Tensor:
-    """Share of tokens whose ratio lies outside 1 +- clip; [N] -> []."""
-    return ((new - old).exp() - 1).abs().gt(clip).float().mean()
-
-
-def approximate_kl(new: Tensor, old: Tensor) -> Tensor:
-    """Schulman's k3 estimate of KL(old, new): mean (rho - 1) - log rho, never negative."""
-    difference = new - old
-    return (difference.exp() - 1 - difference).mean()
+def clipped_share(new: Tensor, old: Tensor, low: float, high: float) -> Tensor:
+    """Share of tokens whose ratio lies outside 1 - low and 1 + high; [N] -> []."""
+    off = (new - old).exp() - 1
+    return (off.lt(-low) | off.gt(high)).float().mean()
 
 
 def entropy(logits: Tensor) -> Tensor:

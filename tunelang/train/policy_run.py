@@ -1,6 +1,6 @@
-"""A PPO run in hand: its roles, prompts and numbers; replies drawn, scored and measured.
+"""A run of ppo, grpo or rloo in hand: its roles, prompts and numbers; replies drawn and scored.
 
-It knows no optimizers' steps and no checkpoints; `ppo.py` turns the handle.
+It knows no optimizers' steps and no checkpoints; `policy_loop.py` turns the handle.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from torch.optim import Optimizer
 from tunelang.plan.ir import Schedule, Step
 from tunelang.run.store import write_json
 from tunelang.train import data
-from tunelang.train.experience import Settings, log_probabilities_of
-from tunelang.train.generate import Sampling
+from tunelang.train.experience import Algorithm, Settings, log_probabilities_of
+from tunelang.train.generate import Sampling, until_stop
 from tunelang.train.job import Job
+from tunelang.train.pretraining import Texts
+from tunelang.train.reward_functions import Reply, Scorer
 from tunelang.train.roles import Cast, score, speaking
 from tunelang.train.rollout import Episode, sample
+from tunelang.train.speech import Speech
 
 SAMPLED_AT_ONCE = 64  # episodes; the cache of more would not fit beside a small model
 MEASURED = 1_000_003  # added to the seed of held-out sampling, apart from those of training
@@ -30,10 +33,11 @@ MEASURED = 1_000_003  # added to the seed of held-out sampling, apart from those
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt as it was read, and as tokens."""
+    """A prompt as it was read, as tokens, and the answer that its row holds."""
 
     words: Any
     ids: list[int]
+    answer: str | None = None
 
 
 @dataclass
@@ -48,26 +52,47 @@ class State:
 
 @dataclass(frozen=True)
 class Run:
-    """A run: what the recipe says, the roles, the prompts, and how replies are drawn."""
+    """A run: what the recipe says, the roles, the prompts, and how replies are judged.
+
+    `function` scores where no reward model does; `texts` are mixed in by ppo.
+    """
 
     step: Step
     job: Job
     schedule: Schedule
     who: Cast
-    settings: Settings
+    algorithm: Algorithm
+    speech: Speech
     parts: list[data.Split[Asked]]
-    stop: frozenset[int]
     optimizers: dict[str, Optimizer]
     state: State
+    function: Scorer | None = None
+    texts: Texts | None = None
 
     @property
     def fields(self) -> dict[str, Any]:
         return self.step.fields
 
+    @property
+    def settings(self) -> Settings:
+        return self.algorithm.settings
+
+    @property
+    def stop(self) -> frozenset[int]:
+        """Tokens that end a reply: for sampling and for the penalty alike (TRL issue 5338)."""
+        return frozenset(self.speech.stop)
+
+    @property
+    def group(self) -> int:
+        """Replies to each prompt of a rollout."""
+        return int(self.fields["rollout"].get("group", 1))
+
 
 def switch(this: Run) -> None:
     """Evaluation mode everywhere: dropout would make the ratio differ from 1 by itself."""
-    for role in (this.who.policy, this.who.reference, this.who.critic.role, this.who.judge.role):
+    who = this.who
+    others = [held.role for held in (who.critic, who.judge) if held]
+    for role in (who.policy, who.reference, *others):
         role.model.eval()
 
 
@@ -86,9 +111,27 @@ def draw(this: Run, asked: Sequence[Asked], seed: int) -> list[Episode]:
     return [found[at] for at in range(len(asked))]
 
 
-def judged(this: Run, episodes: Sequence[Episode]) -> Tensor:
-    """Scores [B], with the penalty for replies that do not end."""
-    found = score(this.who.judge, episodes, this.who.lens)
+def scored(this: Run, asked: Sequence[Asked], episodes: Sequence[Episode]) -> Tensor:
+    """Scores [B] of replies by the reward model or the function, as they are."""
+    if this.who.judge is not None:
+        return score(this.who.judge, episodes, this.who.lens)
+    assert this.function is not None
+    read = [this.function(_read(this, *pair)) for pair in zip(asked, episodes, strict=True)]
+    return torch.tensor(read, device=this.who.lens.device)
+
+
+def _read(this: Run, asked: Asked, episode: Episode) -> Reply:
+    said = until_stop(episode.reply, this.stop)
+    text = this.speech.tokenizer.decode(said, skip_special_tokens=True)
+    return Reply(text, len(said), asked.answer)
+
+
+def judged(this: Run, asked: Sequence[Asked], episodes: Sequence[Episode]) -> Tensor:
+    """Scores [B] to learn from: clipped where the recipe says so, endless replies penalised."""
+    found = scored(this, asked, episodes)
+    most = this.fields["clip_rewards"]
+    if most is not None:
+        found = found.clamp(-most, most)
     endless = torch.tensor([not row.ended for row in episodes], device=found.device)
     return found + endless * float(this.fields["penalty"]["no_end_of_text"])
 
@@ -104,7 +147,7 @@ def measure(this: Run, asked: Sequence[Asked]) -> dict[str, float]:
     switch(this)
     seed = this.step.seed + MEASURED
     episodes = draw(this, asked, seed)
-    scores = score(this.who.judge, episodes, this.who.lens)
+    scores = scored(this, asked, episodes)
     theirs = reference_scores(this, asked, scores)
     own = log_probabilities_of(this.who.policy, episodes, this.who.lens, this.settings)
     base = log_probabilities_of(this.who.reference, episodes, this.who.lens, this.settings)
@@ -133,13 +176,8 @@ def reference_scores(this: Run, asked: Sequence[Asked], own: Tensor) -> Tensor:
     if same and this.state.at == 0 and this.job.resume is None:
         found = own
     else:
-        other = replace(this, who=as_reference(this.who))
+        other = replace(this, who=replace(this.who, policy=this.who.reference))
         drawn = draw(other, asked, this.step.seed + MEASURED)
-        found = score(this.who.judge, drawn, this.who.lens)
+        found = scored(this, asked, drawn)
     write_json(path, found.tolist())
     return found
-
-
-def as_reference(who: Cast) -> Cast:
-    """The same cast with the reference in the policy's place."""
-    return Cast(who.reference, who.reference, who.critic, who.judge, who.trained, who.lens)

@@ -1,4 +1,4 @@
-"""Who is who in PPO: policy, reference, value and reward, as adapters over one resident base.
+"""Who is who in ppo, grpo and rloo: policy, reference, value and reward, as adapters on one base.
 
 Where everything trains, or the reward rests on other weights, a role is a model of its own. A role
 is used through `speaking`, which computes with exactly its adapters; requires_grad is set once and
@@ -59,12 +59,15 @@ class Judge:
 
 @dataclass(frozen=True)
 class Cast:
-    """All four roles, what the policy saves, and how they are computed."""
+    """The roles, what the policy saves, and how they are computed.
+
+    Only ppo has a critic; a reward that is a function needs no judge.
+    """
 
     policy: Role
     reference: Role
-    critic: Critic
-    judge: Judge
+    critic: Critic | None
+    judge: Judge | None
     trained: Trained
     lens: Lens
 
@@ -100,15 +103,17 @@ def score(judge: Judge, rows: Sequence[Episode], lens: Lens) -> Tensor:
 def cast(step: Step, job: Job, start: Loaded, speech: Speech) -> Cast:
     """Give every role a model, sharing the policy's base wherever that is exact."""
     lens = Lens(step.precision, job.device, start.tokenizer.pad_token_id)
-    same_tokens(step, job, start)
-    judged = origin(step.inputs["reward"], job)
-    shared = trainable.is_adapter(step) and rests_on(judged, start.origin)
+    shared = False
+    if "reward" in step.inputs:
+        same_tokens(step, job, start)
+        judged = origin(step.inputs["reward"], job)
+        shared = trainable.is_adapter(step) and rests_on(judged, start.origin)
     trained = trainable.make_trainable(start, sft.weights_of(step), POLICY)
     policy = Role(trained.model, trained.active if trained.adapter else None)
-    judge = judge_of(step, job, trained, (judged, speech), shared=shared)
-    critic = critic_of(step, job, trained, judge, shared=shared)
+    judge = judge_of(step, job, trained, speech, shared=shared) if "reward" in step.inputs else None
+    critic = critic_of(step, job, trained, judge, shared=shared) if "value" in step.fields else None
     if trained.adapter:
-        trainable.train_only(trained.model, [POLICY, VALUE])
+        trainable.train_only(trained.model, [POLICY, VALUE] if critic else [POLICY])
     return Cast(policy, reference_of(step, job, trained), critic, judge, trained, lens)
 
 
@@ -135,12 +140,9 @@ def rests_on(judged: Origin, start: Origin) -> bool:
     ) and bool(judged.deltas)
 
 
-def judge_of(
-    step: Step, job: Job, trained: Trained, where: tuple[Origin, Speech], *, shared: bool
-) -> Judge:
+def judge_of(step: Step, job: Job, trained: Trained, speech: Speech, *, shared: bool) -> Judge:
     """The reward as an adapter on the policy's base, or a frozen model of its own."""
-    judged, speech = where
-    suffix = ending(speech)
+    judged, suffix = origin(step.inputs["reward"], job), ending(speech)
     if shared:
         trainable.load_adapter(
             trained.model, job.store.object(judged.deltas[-1]) / "adapter", REWARD
@@ -183,10 +185,12 @@ def ending(speech: Speech) -> list[int]:
     return tokens[last + 1 :]
 
 
-def critic_of(step: Step, job: Job, trained: Trained, judge: Judge, *, shared: bool) -> Critic:
+def critic_of(
+    step: Step, job: Job, trained: Trained, judge: Judge | None, *, shared: bool
+) -> Critic:
     """The value model: a copy of the reward, or the policy's start with a head of zeros."""
-    wanted = step.fields["value"]["from"] == "reward"
-    able = shared if trained.adapter else origin(step.inputs["reward"], job).quant is None
+    wanted = judge is not None and step.fields["value"]["from"] == "reward"
+    able = shared if trained.adapter else wanted and unquantised(step.inputs["reward"], job)
     copies = wanted and able
     if wanted and not able:
         why = "rests on other weights" if trained.adapter else "is held in 4 bits"
@@ -199,6 +203,11 @@ def critic_of(step: Step, job: Job, trained: Trained, judge: Judge, *, shared: b
     else:
         role = Role(own_model(step.inputs["reward" if copies else "policy"], job), None)
     return Critic(role, value_head(role, job, judge if copies else None))
+
+
+def unquantised(source: ModelRef, job: Job) -> bool:
+    """Can the whole model be held in fp32 and trained?"""
+    return origin(source, job).quant is None
 
 
 def own_model(source: ModelRef, job: Job) -> Any:

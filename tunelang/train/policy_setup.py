@@ -1,0 +1,90 @@
+"""A run of ppo, grpo or rloo made ready: prompts as tokens, optimizers, function and texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tunelang.plan.ir import Step
+from tunelang.train import data, optimise, pretraining, reward_functions, rows, sft, trainable
+from tunelang.train.experience import Algorithm
+from tunelang.train.job import Job, fail
+from tunelang.train.policy_run import Asked, Run, State
+from tunelang.train.roles import Cast
+from tunelang.train.speech import Speech, prompt
+
+
+def prompts(step: Step, job: Job, speech: Speech) -> list[data.Split[Asked]]:
+    """Prompts as tokens; one that is longer than `length` is left out, and that is said."""
+    left_out = 0
+    length = step.length or 0
+    answers = step.fields.get("reward", {}).get("kind") == "exact_match"
+
+    def write(example: data.Example) -> list[Asked]:
+        nonlocal left_out
+        words = rows.asked(example, turns=speech.template is not None)
+        ids = prompt(speech, words, example.place) if words is not None else []
+        if not ids or len(ids) > length:
+            left_out += 1
+            return []
+        return [Asked(words, ids, answer(example) if answers else None)]
+
+    parts = [data.encode(split, write) for split in data.load(sft.mixture(step), job)]
+    if left_out:
+        job.note(f"{left_out} prompts are left out: empty, or longer than {length} tokens")
+    data.need_rows(parts, step)
+    return parts
+
+
+def answer(example: data.Example) -> str:
+    """The reply that a row holds, for `exact_match`; TL302 where it holds none."""
+    values = example.values
+    turns = values.get("messages", values.get("reply"))
+    if isinstance(turns, str):
+        return turns
+    said = [turn["content"] for turn in turns or () if turn["role"] == "assistant"]
+    if not said:
+        message = f"{example.place}: the row holds no answer for `exact_match` to compare with"
+        fail("TL302", "wrong-format", message, "give rows with a reply, or another reward")
+    return str(said[0])
+
+
+def prepare(
+    step: Step, job: Job, who: Cast, read: tuple[Algorithm, Speech, list[data.Split[Asked]]]
+) -> Run:
+    """The run with its optimizers, its function where no model judges, and its texts."""
+    if step.schedule is None:
+        msg = f"step {step.name} has no schedule"
+        raise ValueError(msg)
+    wanted = step.fields.get("reward")
+    return Run(
+        step,
+        job,
+        step.schedule,
+        who,
+        *read,
+        optimizers_of(step, who),
+        State(float(step.fields["kl"]["coefficient"])),
+        reward_functions.scorer(wanted) if wanted else None,
+        pretraining.texts_of(step, job, read[1]),
+    )
+
+
+def optimizers_of(step: Step, who: Cast) -> dict[str, Optimizer]:
+    """One for the policy and, where there is a critic, one for the value model and its head."""
+    model, critic, adapter = who.trained.model, who.critic, who.trained.adapter
+    own = named_adapter(model, adapter) if adapter else trainable.parameters(who.trained)
+    found = {"policy": optimise.optimizer(step, own)}
+    if critic is None:
+        return found
+    last = (critic.role.adapters or ("",))[-1]
+    theirs = named_adapter(model, last) if adapter else dict(critic.role.model.named_parameters())
+    theirs |= {f"head.{name}": weight for name, weight in critic.head.named_parameters()}
+    return found | {"value": optimise.optimizer(step, theirs)}
+
+
+def named_adapter(model: Any, name: str) -> dict[str, Tensor]:
+    """The weights of one adapter by name."""
+    return {path: weight for path, weight in model.named_parameters() if f".{name}." in f"{path}."}

@@ -1,0 +1,67 @@
+"""PPO-ptx: language-model gradients mixed into every update, so that the policy forgets less.
+
+InstructGPT (arXiv 2203.02155), eq. 2: the objective gains gamma E log pi(x) over texts of the
+pretraining distribution; gradients of both are added up before the step (its appendix C.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from tunelang.plan.ir import Mixture, Step
+from tunelang.train import data, forward, mix, rows
+from tunelang.train.forward import Row
+from tunelang.train.job import Job
+from tunelang.train.roles import Cast, speaking
+from tunelang.train.speech import Speech
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts, how many an update reads, and the weight of their loss."""
+
+    mixture: Mixture
+    parts: list[data.Split[Row]]
+    size: int
+    coefficient: float
+    seed: int
+    micro: int
+
+    def rows_of(self, update: int) -> list[Row]:
+        """The texts of an update by its number: a function of seed and number alone."""
+        stream = mix.stream(self.mixture, [part.train for part in self.parts], self.seed)
+        drawn = islice(stream, update * self.size, (update + 1) * self.size)
+        return sorted((self.parts[at].train[row] for at, row in drawn), key=lambda r: len(r.ids))
+
+    def backward(self, who: Cast, update: int) -> float:
+        """Add the gradients of coefficient x mean loss per token; that mean, in nats."""
+        found = self.rows_of(update)
+        total = sum(row.supervised for row in found)
+        loss = 0.0
+        for at in range(0, len(found), self.micro):
+            loss += self._micro(who, found[at : at + self.micro], total)
+        return loss
+
+    def _micro(self, who: Cast, some: Sequence[Row], total: int) -> float:
+        batch = forward.collate(some, who.lens.pad, who.lens.device)
+        with speaking(who.policy) as model:
+            with forward.autocast(who.lens.precision, who.lens.device):
+                mean = forward.loss_sum(model, batch) / total
+            (self.coefficient * mean).backward()  # type: ignore[no-untyped-call]
+        return float(mean.detach())
+
+
+def texts_of(step: Step, job: Job, speech: Speech) -> Texts | None:
+    """The texts that a recipe mixes in; None where it names none."""
+    if step.pretraining is None:
+        return None
+    mixture, wanted = Mixture(parts=[step.pretraining]), step.fields["pretraining"]
+    whole = Speech(speech.tokenizer, None)
+    writer = rows.Writer(whole, (step.length or 0) + int(step.fields["rollout"]["reply"]), "all")
+    parts = [data.encode(split, writer) for split in data.load(mixture, job)]
+    rows.report(writer, job, step.name)
+    data.need_rows(parts, step)
+    size, weight = int(wanted["batch"]), float(wanted["coefficient"])
+    return Texts(mixture, parts, size, weight, step.seed, step.place.micro)
