@@ -21,9 +21,10 @@ from workshop import BAD, GOOD, Shop, part, place, preferences, schedule, traini
 
 from tunelang.errors import UserError
 from tunelang.plan.ir import HoldOut, Mixture
-from tunelang.train import calibration, data, judge, losses, reward, reward_lists, selfcheck, sft
+from tunelang.train import calibration, data, judge, losses, reward, reward_lists, selfcheck
 from tunelang.train.calibration import Judged
 from tunelang.train.data import Split
+from tunelang.train.evaluate import Lens
 from tunelang.train.judge import Judge
 from tunelang.train.reward_lists import Comparison, Writer
 from tunelang.train.speech import Speech
@@ -259,7 +260,7 @@ def test_the_saved_scores_are_normalised(shop: Shop, normalize: str) -> None:
     assert kept.head is not None
     writer = Writer(Speech(kept.tokenizer, kept.template), 96)
     split = data.encode(data.load_part(rows, shop.job(step)), writer)
-    lens = sft.Lens("fp32", "cpu", kept.tokenizer.pad_token_id)
+    lens = Lens("fp32", "cpu", kept.tokenizer.pad_token_id)
     scored = [
         judge.scores_of(kept.model, kept.head, one.replies, lens) + kept.bias for one in split.train
     ]

@@ -215,6 +215,7 @@ def _mixture(declared: Declared, parts: list[DataPart]) -> Mixture:
         strategy=strategy.name,  # type: ignore[arg-type]
         temperature=strategy.get("temperature") or 1.0,
         cap=int(cap.amount) if cap else None,
+        by=declared.get("by") or "rows",
         repeat_at_most=repeat.amount if repeat else None,
     )
 

@@ -1,4 +1,4 @@
-"""How a mix shares rows among its sources: known before anything is drawn.
+"""How a mix shares rows or tokens among its sources: known before anything is drawn.
 
 Shares follow seqio: scale, then cap, then temperature.
 """
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from tunelang.plan.ir import Mixture
 
 
-def shares(mixture: Mixture, sizes: Sequence[int]) -> list[float]:
-    """The share of each part, adding up to 1; `sizes` are their rows.
+def shares(mixture: Mixture, sizes: Sequence[float]) -> list[float]:
+    """The share of each part, adding up to 1; `sizes` are its rows, or tokens if `by` says so.
 
     fixed: weight. proportional: min(weight n, cap). temperature: min(weight n, cap)^(1/T)
     (T5, arXiv 1910.10683 section 3.5.2; seqio `mixing_rate_num_examples`).
@@ -24,10 +24,32 @@ def shares(mixture: Mixture, sizes: Sequence[int]) -> list[float]:
         power = 1 / mixture.temperature if mixture.strategy == "temperature" else 1.0
         pairs = zip(weights, sizes, strict=True)
         rates = [min(weight * size, cap) ** power for weight, size in pairs]
-    return [rate / sum(rates) for rate in rates]
+    return whole(rates)
 
 
-def passes(mixture: Mixture, sizes: Sequence[int], drawn: int) -> list[float]:
+def whole(rates: Sequence[float]) -> list[float]:
+    """Rates as shares of their sum."""
+    total = sum(rates)
+    return [rate / total for rate in rates]
+
+
+def of_rows(mixture: Mixture, rows: Sequence[int], tokens: Sequence[float]) -> list[float]:
+    """The share of the rows drawn that comes from each part, which has so many rows and tokens."""
+    if mixture.by == "rows":
+        return shares(mixture, rows)
+    wanted = zip(shares(mixture, tokens), rows, tokens, strict=True)
+    return whole([share * size / count for share, size, count in wanted])
+
+
+def of_tokens(mixture: Mixture, rows: Sequence[int], tokens: Sequence[float]) -> list[float]:
+    """The share of the tokens trained that comes from each part."""
+    drawn = zip(of_rows(mixture, rows, tokens), rows, tokens, strict=True)
+    return whole([share * count / size for share, size, count in drawn])
+
+
+def passes(
+    mixture: Mixture, rows: Sequence[int], tokens: Sequence[float], drawn: int
+) -> list[float]:
     """How often each row of each part is seen when `drawn` rows are taken in all."""
-    parts = shares(mixture, sizes)
-    return [share * drawn / size for share, size in zip(parts, sizes, strict=True)]
+    parts = of_rows(mixture, rows, tokens)
+    return [share * drawn / size for share, size in zip(parts, rows, strict=True)]

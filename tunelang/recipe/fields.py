@@ -96,15 +96,19 @@ def _cleaning() -> Mapping[str, Field]:
 
 
 def _mix() -> Mapping[str, Field]:
+    # seqio: rate = min(scale n, cap), then to the power 1/T. T5 (arXiv 1910.10683 section 3.5.2).
+    cap = Field(Count(("rows", "tokens")), "a source counts as at most this many", optional=True)
     strategies = {
         "fixed": {},
-        "proportional": {
-            "cap": Field(ROWS, "a source counts as at most this many rows", optional=True)
+        "proportional": {"cap": cap},
+        "temperature": {
+            "temperature": Field(Number(least=1), "shares are taken to the power 1/T"),
+            "cap": cap,
         },
-        "temperature": {"temperature": Field(Number(least=1), "shares are taken to the power 1/T")},
     }
     return {
         "strategy": Field(Variant(strategies), "how shares are made", "fixed"),
+        "by": Field(Symbol(("rows", "tokens")), "what is shared", "rows"),
         "repeat_at_most": Field(
             HowLong(("epochs",)), "passes over a source at the most", "4 epochs"
         ),

@@ -20,6 +20,7 @@ from tunelang.train.job import Job, fail
 T = TypeVar("T")
 MOST_HELD_OUT = 64  # rows measured before and after: enough to see a change
 ROWS = "rows.jsonl"  # of an object whose product is rows
+MIXED = 2  # parts that share something
 GLANCE = 16  # of them while training: measuring all had taken half of a short stage's time
 
 
@@ -118,18 +119,36 @@ def glance(measured: Sequence[T], job: Job) -> Sequence[T]:
 
 
 def tell_passes(splits: Sequence[Split[T]], step: Step, job: Job) -> None:
-    """Say where rows are seen more often than the mix's `repeat_at_most`."""
+    """Say how rows and tokens are shared, and where rows are seen more often than allowed."""
     if step.data is None or step.batch is None or step.schedule is None:
         return
     drawn = step.batch.size * step.schedule.steps
     most = step.data.repeat_at_most
-    seen = mix.passes(step.data, [len(split.train) for split in splits], drawn)
+    sizes = [len(split.train) for split in splits]
+    counted = [sum(map(mix.tokens, split.train)) for split in splits]
+    tell_shares(splits, mix.of_rows(step.data, sizes, counted), counted, job)
+    seen = mix.passes(step.data, sizes, counted, drawn)
     for split, times in zip(splits, seen, strict=True):
         if most is not None and times > most:
             job.note(
                 f"each row of `{split.name}` is seen {times:.1f} times, over the {most:g} "
                 "of repeat_at_most"
             )
+
+
+def tell_shares(
+    splits: Sequence[Split[T]], drawn: Sequence[float], counted: Sequence[int], job: Job
+) -> None:
+    """Say what share of the rows, and of the trained tokens, comes from each part of a mix."""
+    if len(splits) < MIXED:
+        return
+    each = [tokens / len(split.train) for split, tokens in zip(splits, counted, strict=True)]
+    trained = mix.whole([share * length for share, length in zip(drawn, each, strict=True)])
+    told = [
+        f"`{split.name}` {rows:.1%} of rows, {tokens:.1%} of trained tokens"
+        for split, rows, tokens in zip(splits, drawn, trained, strict=True)
+    ]
+    job.note(f"shares: {'; '.join(told)}")
 
 
 def need_rows(splits: Iterable[Split[T]], step: Step) -> None:

@@ -149,9 +149,8 @@ def learn(
 def updates(step: Step, parts: Sequence[Split[Comparison]], at: int) -> Iterator[loop.Update]:
     """The updates from the `at`-th on. A micro-batch holds as many replies as its number of pairs
     would have: lists are longer, and memory was planned for pairs."""
-    sizes = [len(part.train) for part in parts]
     size, room = sft.batch_of(step).size, 2 * step.place.micro
-    stream = mix.draws(mix.shares(sft.mixture(step), sizes), sizes, step.seed)
+    stream = mix.stream(sft.mixture(step), [part.train for part in parts], step.seed)
     stream = islice(stream, at * size, None)
     while True:
         taken = [parts[part].train[row] for part, row in islice(stream, size)]

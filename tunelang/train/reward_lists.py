@@ -37,6 +37,11 @@ class Comparison:
         return max(map(len, self.replies))
 
     @property
+    def supervised(self) -> int:
+        """Tokens of all replies: what a share by tokens counts."""
+        return sum(map(len, self.replies))
+
+    @property
     def best(self) -> int | None:
         """The reply that beats all others, None where there is no single one."""
         wins = [better for better, _worse in self.pairs]

@@ -9,6 +9,7 @@ from tunelang.diagnostic import Diagnostic, Label, error, hint, warning
 from tunelang.plan.checks.seen import Seen, every, known, of_step, positions, told
 from tunelang.plan.data import count, data_part
 from tunelang.plan.ir import DataPart, Plan, Step
+from tunelang.plan.mixing import mean_lengths
 from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN
 from tunelang.plan.shares import passes
@@ -78,10 +79,12 @@ def small_set_repeated(plan: Plan, context: Context) -> Iterator[Diagnostic]:
             continue
         sizes = [_size(part, step, context) for part in step.data.parts]
         whole = [size for size in sizes if size]
-        most = step.data.repeat_at_most
-        if len(whole) < len(sizes) or most is None:
+        most, lengths = step.data.repeat_at_most, mean_lengths(step.data)
+        if len(whole) < len(sizes) or most is None or (step.data.by == "tokens" and not lengths):
             continue
-        seen = passes(step.data, whole, step.batch.size * step.schedule.steps)
+        each = lengths or [1.0] * len(whole)
+        tokens = [size * length for size, length in zip(whole, each, strict=True)]
+        seen = passes(step.data, whole, tokens, step.batch.size * step.schedule.steps)
         for part, times in zip(step.data.parts, seen, strict=True):
             if times > most * 1.0001:  # a share of 33.3% is not meant to the last row
                 yield _repeated(step, part, (times, most), context)

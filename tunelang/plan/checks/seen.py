@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tunelang.plan.ir import LOCAL, DataPart, Plan, Step
+from tunelang.plan.ir import DataPart, Plan, Step
+from tunelang.plan.mixing import known as known
 from tunelang.plan.passes.context import Context
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared
-from tunelang.sources import RowError
-from tunelang.sources.probe import Facts, facts
+from tunelang.sources.probe import Facts
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,6 @@ def of_step(step: Step, context: Context) -> Iterator[Seen]:
         found = None if data.get("stream") else known(part)
         if stage and found:
             yield Seen(stage, step, part, data, found)
-
-
-def known(part: DataPart) -> Facts | None:
-    """The facts of a local part; what cannot be read is said where the plan reads it."""
-    if not isinstance(part.source, LOCAL):
-        return None
-    try:
-        return facts(part)
-    except RowError:
-        return None
 
 
 def positions(step: Step, context: Context) -> int | None:
