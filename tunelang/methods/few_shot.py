@@ -50,15 +50,12 @@ TUNED = {
     "length_normalised": Field(Number(least=0), "weight of the loss over whole choices", "1"),
 }
 CONTRASTIVE = {
+    # SetFit's default sampling_strategy.
     "pairs": Field(
-        Symbol(("oversampling", "undersampling", "unique")),
-        "how like and unlike pairs are brought to one number",
+        Symbol(("oversampling", "unique")),
+        "like and unlike pairs in turn, or every pair once",
         "oversampling",
     ),
-    # SetFit's training_args.py: one epoch for the body, 16 for the head at 1e-2.
-    "head_epochs": Field(Whole(), "passes of the head over the rows", "16"),
-    "head_lr": Field(Number(above=0, most=10), "learning rate of the head", "1e-2"),
-    "head_batch": Field(Whole(), "rows of one update of the head", "2"),
 }
 MODE = Field(
     Variant({"in_context": IN_CONTEXT, "tuned": TUNED, "contrastive": CONTRASTIVE}),
