@@ -32,6 +32,7 @@ from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
 from tunelang.train.job import Job
 from tunelang.train.losses import cross_entropy_sum
+from tunelang.train.material import mixture
 from tunelang.train.model import Loaded
 from tunelang.train.paced import paced
 from tunelang.train.speech import Speech
@@ -91,7 +92,7 @@ def run(step: Step, job: Job, start: Loaded) -> Metrics:
 
 def gather(step: Step, job: Job, start: Loaded) -> Material:
     """Read the rows, find their classes, write them as tokens."""
-    loaded = data.load(sft.mixture(step), job)
+    loaded = data.load(mixture(step), job)
     names = labelled.classes(loaded, job)
     numbers = {name: number for number, name in enumerate(names)}
     writer = labelled.Writer(Speech(start.tokenizer, None), step.length or 0, numbers)
@@ -135,9 +136,8 @@ def learn(
 
 def updates(step: Step, parts: Sequence[Split[Sample]], at: int) -> Iterator[loop.Update]:
     """The updates from the `at`-th on; micro-batches hold rows of like length."""
-    sizes = [len(part.train) for part in parts]
     size, micro = sft.batch_of(step).size, step.place.micro
-    stream = mix.draws(mix.shares(sft.mixture(step), sizes), sizes, step.seed)
+    stream = mix.stream(mixture(step), [part.train for part in parts], step.seed)
     stream = islice(stream, at * size, None)
     while True:
         taken = [parts[part].train[row] for part, row in islice(stream, size)]

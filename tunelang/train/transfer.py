@@ -16,6 +16,7 @@ from tunelang.train import (
     gauges,
     loop,
     machine,
+    material,
     product,
     remap,
     samples,
@@ -52,25 +53,23 @@ def speaking(step: Step, job: Job, start: Loaded) -> Metrics:
     spoken = Speech(start.tokenizer, None)
     step = step.model_copy(update={"fields": {**step.fields, "loss_on": loss_on(step)}})
     job.phase("reading data")
-    material = sft.gather(step, job, spoken)
-    gates = gauges.prepare(step, job, sft.gate_writer(material.writer))
-    lens = material.lens
+    rows = material.gather(step, job, spoken)
+    gates = gauges.prepare(step, job, material.again(rows.writer))
+    lens = rows.lens
 
     def taken(model: Any) -> dict[str, float]:
-        own = evaluate.measure(model, material.measured, lens)
+        own = evaluate.measure(model, rows.measured, lens)
         return own | gauges.measure(gates, own, lambda part: evaluate.measure(model, part, lens))
 
     before = gauges.before(job, lambda: taken(start.model))
     job.measure("before", 0, before)
-    asked = samples.Asked(spoken, material.asked, lens)
+    asked = samples.Asked(spoken, rows.asked, lens)
     first = samples.first(job, start.model, asked)
     machine.seed(step.seed)
     trained = trainable.make_trainable(start, sft.weights_of(step))
     sft.enable_recompute(step, trained)
-    few = data.glance(material.measured, job)
-    objective = sft.learn(
-        step, trained, material, lambda: evaluate.measure(trained.model, few, lens)
-    )
+    few = data.glance(rows.measured, job)
+    objective = sft.learn(step, trained, rows, lambda: evaluate.measure(trained.model, few, lens))
     series = loop.train(step, job, paced(step, job, objective, None, mass))
     sft.settle(step, trained)
     job.phase("measuring")
@@ -87,7 +86,7 @@ def speaking(step: Step, job: Job, start: Loaded) -> Metrics:
 
 def loss_on(step: Step) -> str:
     """Text trains every token; a prompt is not trained."""
-    kinds = {part.format.kind for part in sft.mixture(step).parts}
+    kinds = {part.format.kind for part in material.mixture(step).parts}
     return "all" if kinds == {"text"} else "reply"
 
 
