@@ -65,8 +65,8 @@ def build(recipe: Recipe) -> tuple[Plan | None, list[Diagnostic]]:
     building.bases, building.steps = before.known, before.steps
     for stage in graph.in_order(recipe):
         step = _step(stage, building)
-        whole = experts.steps(step, stage, recipe, building.found) if step else []
-        building.steps |= {each.name: each for each in whole}
+        known = (building.steps.values(), building.found)
+        building.steps |= {each.name: each for each in experts.steps(step, stage, recipe, known)}
     plan = Plan(
         recipe=recipe.source.name, profile=recipe.profile, steps=list(building.steps.values())
     )

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tunelang.train import token_rows
+from tunelang.train import expert_delta
 from tunelang.train.job import fail
 
 NAME = "merged"  # of the adapter while it is merged
@@ -49,4 +50,7 @@ def _short(wrong: Exception) -> str:
     return str(wrong).strip().splitlines()[-1].strip()
 
 
-FOLDERS: dict[str, Callable[[nn.Module, Path], None]] = {"adapter": adapter}
+FOLDERS: dict[str, Callable[[nn.Module, Path], None]] = {
+    "adapter": adapter,
+    expert_delta.FOLDER: expert_delta.bring,
+}

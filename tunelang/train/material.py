@@ -30,9 +30,17 @@ class Material:
     beside: Mapping[str, list[Row]] = field(default_factory=dict)
 
 
+def manner(step: Step) -> str:
+    """The method whose way of writing rows a step follows: esft takes text and conversations."""
+    if step.method != "esft":
+        return step.method
+    kind = mixture(step).parts[0].format.kind
+    return "domain_adaptation" if kind == "text" else "instruction_tuning"
+
+
 def speak(step: Step, job: Job, start: Loaded) -> Speech:
     """How rows are written: through a chat template for instruction tuning, else as text."""
-    if step.method == "instruction_tuning":
+    if manner(step) == "instruction_tuning":
         wanted = step.fields.get("template")
         return Speech(start.tokenizer, templates.choose(start.tokenizer, wanted, job))
     return Speech(start.tokenizer, None)
@@ -40,7 +48,7 @@ def speak(step: Step, job: Job, start: Loaded) -> Speech:
 
 def spoken_template(step: Step, speech: Speech, start: Loaded) -> str | None:
     """The template the product speaks: sft on strings teaches plain text, text teaches none."""
-    if step.method == "domain_adaptation":
+    if manner(step) == "domain_adaptation":
         return start.template
     return speech.template
 
@@ -49,7 +57,7 @@ def gather(step: Step, job: Job, speech: Speech) -> Material:
     """Read, write as tokens, pack; check the masks."""
     read = data.load(mixture(step), job)
     loaded = [wordings.worded(split, wordings.of_step(step)) for split in read]
-    default = "all" if step.method == "domain_adaptation" else "reply"
+    default = "all" if manner(step) == "domain_adaptation" else "reply"
     writer = Writer(speech, step.length or 0, str(step.fields.get("loss_on", default)))
     encoded = [data.encode(split, writer) for split in loaded]
     rows.report(writer, job, step.name)

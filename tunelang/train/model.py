@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunelang.plan.ir import HubModel, ModelRef
-from tunelang.train import deltas, quantise, token_rows
+from tunelang.train import deltas, expert_modules, quantise, token_rows
 from tunelang.train.folders import Origin, origin, tokenizer_folder, weights_folder
 from tunelang.train.job import Job, fail
 
@@ -69,6 +69,7 @@ def load(ref: ModelRef, job: Job, *, precision: str, quant: str | None = None) -
     else:
         model = read_weights(known, job, DTYPES[precision])
     model.config.use_cache = False
+    expert_modules.one_after_another(model, job)
     model.requires_grad_(False)
     model.eval()
     return Loaded(model.to(job.device), tokenizer, known, attached, head, known.bias)
