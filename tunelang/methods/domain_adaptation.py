@@ -5,7 +5,7 @@ Gururangan et al. 2020, "Don't Stop Pretraining" (arXiv 2004.10964).
 
 from dataclasses import replace
 
-from tunelang.methods.training import DATA, LM, PACKING, fields, tokens
+from tunelang.methods.training import DATA, LM, PACKING, fields, supervised, tokens
 from tunelang.recipe.schema import Field, Method, Ratio, Reference
 
 METHOD = Method(
@@ -18,6 +18,7 @@ METHOD = Method(
         "model": Field(LM, "the model to start from"),
         "data": Field(DATA, "text of the domain"),
         **fields("sequences", lr="1e-5", schedule="cosine(warmup = 3%, floor = 10%)"),
+        **supervised(),
         **tokens(),
         "packing": replace(PACKING, default="true"),
         # Ibrahim et al. 2024 (arXiv 2403.08763): 5% where the domain is near general text.

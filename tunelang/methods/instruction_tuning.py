@@ -3,7 +3,7 @@
 FLAN (Wei et al. 2021, arXiv 2109.01652); InstructGPT step 1 (arXiv 2203.02155).
 """
 
-from tunelang.methods.training import DATA, LM, PACKING, fields, tokens
+from tunelang.methods.training import DATA, LM, PACKING, fields, supervised, tokens
 from tunelang.recipe.schema import Field, ListOf, Method, Symbol, Text
 
 METHOD = Method(
@@ -16,6 +16,7 @@ METHOD = Method(
         "model": Field(LM, "the model to start from"),
         "data": Field(DATA, "conversations"),
         **fields("sequences"),
+        **supervised(),
         **tokens(),
         "template": Field(
             Text(),

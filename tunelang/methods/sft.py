@@ -3,7 +3,7 @@
 InstructGPT step 1 (Ouyang et al. 2022, arXiv 2203.02155).
 """
 
-from tunelang.methods.training import DATA, LM, PACKING, fields, tokens
+from tunelang.methods.training import DATA, LM, PACKING, fields, supervised, tokens
 from tunelang.recipe.schema import Field, Method, Symbol
 
 METHOD = Method(
@@ -16,6 +16,7 @@ METHOD = Method(
         "model": Field(LM, "the model to start from"),
         "data": Field(DATA, "prompts with their replies"),
         **fields("sequences"),
+        **supervised(),
         **tokens(),
         "loss_on": Field(Symbol(("reply", "all")), "which tokens are trained", "reply"),
         "packing": PACKING,

@@ -54,6 +54,11 @@ def weights(*names: str) -> Variant:
     return Variant({name: kinds[name].fields for name in chosen})
 
 
+def supervised() -> dict[str, Field]:
+    """What may train where a model is shown what to write: some of its layers, too."""
+    return {"weights": Field(weights("full", "lora", "qlora", "layers"), "what trains", "full")}
+
+
 def running() -> dict[str, Field]:
     """What a stage that trains nothing needs to run."""
     shared = optimisation()
