@@ -1,4 +1,4 @@
-"""Rules on where rows come from (TL306, TL315, TL316, TL318, TL319): what they may already be."""
+"""Rules on where rows come from (TL306, TL316, TL318, TL319): what they may already be."""
 
 from __future__ import annotations
 
@@ -71,22 +71,6 @@ def _leak(part: Declared, bench: Declared, gate: Label) -> Diagnostic:
         help=f"write `decontaminate = [{listed}]`, or train on the `train` split",
         fix=setting(part, "decontaminate", f"[{listed}]"),
     )
-
-
-def no_replay(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL315: a model that reads one domain only forgets the rest."""
-    for recipe, stage in stages(resolved, "domain_adaptation"):
-        parts = data_of(stage, recipe)
-        if len(parts) == 1:
-            yield hint(
-                "TL315",
-                "no-replay",
-                f"`{stage.name}` trains on `{parts[0].name}` alone, and forgets what is not in it",
-                stage.span_of("data"),
-                "no general text",
-                # Ibrahim et al. 2024 (arXiv 2403.08763) replay 5 % where the shift is weak.
-                help=f"mix in general text: `mix m {{ {parts[0].name} = 95%, general = 5% }}`",
-            )
 
 
 def foreign_preferences(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -162,7 +146,6 @@ def temperature_one_of_one(resolved: Resolved) -> Iterator[Diagnostic]:
 
 RULES = (
     benchmark_leak,
-    no_replay,
     foreign_preferences,
     two_ways_to_hold_out,
     temperature_one_of_one,

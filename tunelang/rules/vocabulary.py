@@ -101,24 +101,27 @@ def _added(voice: Voice) -> list[str]:
 def new_tokens_frozen(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL407: rows of the embedding and the head were added, and nothing trains them."""
     for recipe, stage in stages(resolved):
-        added = stage.get("new_tokens")
-        if not added or kind_of(stage) != "lora" or _rests_in_4_bits(recipe, stage):
+        added, kind = stage.get("new_tokens"), kind_of(stage)
+        if not added or kind in (None, "full") or _rests_in_4_bits(recipe, stage):
             continue
         weights: Choice = stage.get("weights")
-        targets = weights.get("targets")
+        targets = weights.get("targets") if kind == "lora" else ()
         trained = LINEAR if isinstance(targets, str) else tuple(targets)
         missing = [name for name in (EMBEDDING, HEAD) if name not in trained]
         if missing:
+            lora = kind == "lora"
             yield error(
                 "TL407",
                 "new-tokens-frozen",
-                f"`{stage.name}` adds {_tokens(len(added))}, and its adapter leaves "
+                f"`{stage.name}` adds {_tokens(len(added))}, and "
+                f"{'its adapter' if lora else f'`{kind}`'} leaves "
                 f"{' and '.join(f'`{name}`' for name in missing)} as they are",
                 stage.span_of("weights"),
-                "new tokens stay random",
+                "new tokens learn nothing",
                 others=(Label(stage.span_of("new_tokens"), "added here"),),
-                help="train the embedding and the head too, or every weight with `full`",
-                fix=_widened(stage, (*trained, *missing)),
+                help="name both among the targets: the rows of the new tokens train, the others "
+                "stay; or train every weight with `full`",
+                fix=_widened(stage, (*trained, *missing)) if lora else None,
             )
 
 

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tunelang.plan.ir import Step
 from tunelang.train.data import Example, Split
@@ -87,9 +86,9 @@ class Wordings:
 
 
 def lacks(example: Example, template: str, name: str) -> None:
-    """TL418: a template that leaves out what the row holds."""
+    """TL420: a template that leaves out what the row holds."""
     fail(
-        "TL418",
+        "TL420",
         "lossy-template",
         f"{example.place}: the row has {name}, and the template {template!r} does not say it",
         f"write {{{name}}} into the template",
@@ -103,10 +102,12 @@ def of_step(step: Step, field: str = "templates") -> Wordings:
 
 
 def worded(split: Split[Example], wordings: Wordings) -> Split[Example]:
-    """A part in words. TL302 for rows that need a template and have none."""
+    """A part in words. TL302 for rows that need a template and have none, or that take none."""
     for example in (*split.train, *split.held_out)[:1]:
         if example.kind == "labelled" and not wordings.templates:
             needs_templates(split.name)
+        if example.kind not in NAMES and wordings.templates:
+            takes_none(split.name, example.kind)
     return Split(
         split.name,
         [wordings(example) for example in split.train],
@@ -114,11 +115,21 @@ def worded(split: Split[Example], wordings: Wordings) -> Split[Example]:
     )
 
 
-def needs_templates(name: str) -> Any:
+def needs_templates(name: str) -> None:
     """TL302: a label alone asks nothing."""
     fail(
         "TL302",
         "wrong-format",
         f"`{name}` holds texts and labels, and nothing says how to ask for them",
         'write `templates = ["{text}\\nWhat is it?"]` and, for numbers, `labels`',
+    )
+
+
+def takes_none(name: str, kind: str) -> None:
+    """TL302: nothing is left out in silence."""
+    fail(
+        "TL302",
+        "wrong-format",
+        f"`{name}` holds `{kind}` rows, which `templates` cannot word",
+        "leave `templates` out, or use `instruct` or `labelled` rows",
     )
