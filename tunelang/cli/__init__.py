@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "Run a recipe; the same command goes on after any interruption.",
     "chat": "Talk to what a stage made.",
     "generate": "Let what a stage made answer prompts.",
+    "experts": "Choose the experts of a mixture that a task uses most, from their scores.",
     "doctor": "Say what this machine can run, and what mends it.",
     "store": "List, verify and clean the store of finished stages.",
 }
