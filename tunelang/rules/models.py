@@ -38,7 +38,7 @@ def quantised_full_tuning(resolved: Resolved) -> Iterator[Diagnostic]:
         start = recipe.declared.get(graph.start_of(stage) or "")
         if start is None or start.kind != "stage" or kind_of(stage) == "qlora":
             continue
-        if quantised(recipe, start) and kind_of(stage) == "full":
+        if quantised(recipe, start) and kind_of(stage) in ("full", "layers"):
             yield error(
                 "TL412",
                 "quantised-full-tuning",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tunelang.diagnostic import Diagnostic, Edit, Fix, Label, error, hint, replace, warning
-from tunelang.recipe import graph
+from tunelang.recipe import graph, kinds
 from tunelang.recipe.model import Axis, Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import setting
@@ -63,14 +63,15 @@ def _pretrained(recipe: Recipe, stage: Declared) -> bool:
 
 def _rate(stage: Declared, method: str, lr: float) -> Iterator[Diagnostic]:
     low, high = LR[method]
-    full = stage.get("weights") is None or stage.get("weights").name == "full"
+    weights: Choice | None = stage.get("weights")
+    full = weights is None or not kinds.weights()[weights.name].adapter
     if full and high * (1 + EDGE) < lr <= high * ADAPTER_HIGH * (1 + EDGE):
         yield _adapters_rate(stage, lr, high)
         return
     if not full:
         low, high = low * ADAPTER_LOW, high * ADAPTER_HIGH
     if not low * (1 - EDGE) <= lr <= high * (1 + EDGE):
-        what = "every weight" if full else "an adapter"
+        what = _trained(weights)
         yield warning(
             "TL601",
             "lr-out-of-range",
@@ -83,11 +84,19 @@ def _rate(stage: Declared, method: str, lr: float) -> Iterator[Diagnostic]:
         )
 
 
+def _trained(weights: Choice | None) -> str:
+    """What trains, in words."""
+    if weights is None or weights.name == "full":
+        return "every weight"
+    return "an adapter" if kinds.weights()[weights.name].adapter else "weights of the model"
+
+
 def _adapters_rate(stage: Declared, lr: float, high: float) -> Diagnostic:
+    what = _trained(stage.get("weights"))
     return warning(
         "TL602",
         "adapter-lr-on-full",
-        f"`{stage.name}` trains every weight at {rate(lr)}, which is a rate for adapters",
+        f"`{stage.name}` trains {what} at {rate(lr)}, which is a rate for adapters",
         stage.span_of("lr"),
         f"at most {rate(high)} for full tuning",
         help=f"lower it to {_usual(stage, True)}, or train an adapter: `weights = lora(rank = 16)`",
