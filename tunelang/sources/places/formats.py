@@ -30,8 +30,8 @@ FORMATS = {
     "ranking": {
         "prompt": _column("prompt", "prompt"),
         "replies": _column("list of replies", "replies"),
-        "ranks": _column("list of ranks"),
-        "scores": _column("list of scores"),
+        "ranks": _column("list of ranks", "ranks"),
+        "scores": _column("list of scores", "scores"),
     },
     "feedback": {
         "prompt": _column("prompt", "prompt"),
