@@ -14,6 +14,15 @@ from tunelang.diagnostic import Diagnostic, error
 from tunelang.plan.ir import Step
 from tunelang.run.store import Store, default_home
 
+# Products that nobody can talk to, and why.
+SILENT = {
+    "reward": "a reward model: it scores replies and writes none",
+    "classifier": "a classifier: it tells classes and writes nothing",
+    "data": "rows: they are read, not talked to",
+    "metrics": "a measurement: it made no model",
+    "export": "an export: talk to the stage that it was made of",
+}
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -51,8 +60,8 @@ def end(found: Sequence[Diagnostic]) -> NoReturn:
 
 
 def _problem(step: Step, wanted: Wanted, recipe: Path, store: Store) -> Diagnostic | None:
-    if step.product != "lm":
-        message = f"`{step.name}` is a reward model: it scores replies and writes none"
+    if step.product in SILENT:
+        message = f"`{step.name}` is {SILENT[step.product]}"
         return error("TL115", "wrong-stage-kind", message, None)
     if not store.has(step.key):
         chosen = f" --profile {wanted.profile}" if wanted.profile else ""

@@ -10,6 +10,9 @@ from tunelang.recipe.model import Check, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.stages import stages
 
+# What a method that makes either does not measure of a stage that makes the one.
+FOREIGN = {"classifier": ("perplexity", "token_accuracy"), "lm": ("macro_f1",)}
+
 
 def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL502: the judge did not start from the policy's start."""
@@ -77,9 +80,11 @@ def _benchmarked(recipe: Recipe, check: Check) -> bool:
 
 
 def _measurable(own: tuple[str, ...], product: str | None, *, on: bool) -> tuple[str, ...]:
-    """What can be measured on other rows depends on what the stage makes."""
+    """What can be measured, on other rows above all, depends on what the stage makes."""
     if not on:
-        return own
+        return tuple(name for name in own if name not in FOREIGN.get(product or "", ()))
+    if product == "classifier":
+        return ("accuracy", "loss", "macro_f1")
     return (
         ("accuracy", "loss", "margin")
         if product == "reward"
