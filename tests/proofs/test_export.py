@@ -1,0 +1,183 @@
+"""What is exported computes, to the bit where it can be, what the object computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from workshop import Shop, blank, instructions, part, schedule, training
+
+from tunelang.errors import UserError
+from tunelang.plan.ir import GgufModel, StoreModel
+from tunelang.train import import_model, templates
+
+IDS = torch.arange(5, 45)[None]
+TEXT = "The dog, 27 of them, sat on the mat.\n  Was it red? naïve “x” ✓"
+
+
+@torch.no_grad()
+def logits(made: Any) -> Tensor:
+    found: Tensor = made.float()(input_ids=IDS, use_cache=False).logits[0]
+    return found
+
+
+def exporting(key: str, start: str, precision: str = "fp32", **form: Any) -> Any:
+    return blank(
+        "export",
+        key,
+        worker="tunelang.train.export",
+        product="export",
+        inputs={"model": StoreModel(key=start)},
+        precision=precision,
+        fields={"format": {"kind": "safetensors", **form}},
+    )
+
+
+def trained(shop: Shop, key: str, **more: Any) -> None:
+    data = part("instruct", instructions())
+    how = {"schedule": schedule(20, kind="constant"), "lr": 1e-2}
+    shop.run(training("sft", key, data, **{**how, **more}))
+
+
+def folder(shop: Shop, key: str) -> Path:
+    return shop.store.object(key) / "export"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_safetensors_load_bit_for_bit(shop: Shop, precision: str) -> None:
+    """AutoModelForCausalLM gives the weights of the object, its adapter merged, in its precision.
+
+    Seen to fail with the base saved in place of the merged weights.
+    """
+    trained(shop, "tuned")
+    shop.run(exporting("out", "tuned", precision))
+    plain = AutoModelForCausalLM.from_pretrained(folder(shop, "out"))
+    ours = shop.load("tuned", precision=precision)
+    theirs = dict(plain.named_parameters())
+    assert all(torch.equal(weight, theirs[name]) for name, weight in ours.model.named_parameters())
+    tokenizer = AutoTokenizer.from_pretrained(folder(shop, "out"))
+    assert tokenizer(TEXT)["input_ids"] == ours.tokenizer(TEXT)["input_ids"]
+    assert tokenizer.chat_template == ours.tokenizer.chat_template
+
+
+def test_an_adapter_is_a_peft_folder_on_its_base(shop: Shop) -> None:
+    """PeftModel loads it over the base it names, and computes what the stage computes."""
+    from peft import PeftModel
+
+    trained(shop, "tuned")
+    shop.run(exporting("out", "tuned", kind="adapter"))
+    made = PeftModel.from_pretrained(shop.load().model, folder(shop, "out"))
+    assert made.peft_config["default"].base_model_name_or_path == "objects/tiny/model"
+    apart = logits(made) - logits(shop.load("tuned").model)
+    assert float(apart.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("start", ["tiny", "whole", "two"])
+def test_what_is_no_single_adapter_is_refused(shop: Shop, start: str) -> None:
+    """TL421: a base, a fully trained stage, a chain of two adapters."""
+    if start == "whole":
+        trained(shop, "whole", weights="full", lr=1e-3)
+    if start == "two":
+        trained(shop, "one")
+        trained(shop, "two", model="one")
+    with pytest.raises(UserError) as told:
+        shop.run(exporting("out", start, kind="adapter"))
+    assert told.value.diagnostic.code == "TL421"
+
+
+def test_weights_in_few_bits_are_merged_first(shop: Shop) -> None:
+    """TL420: neither the original weights nor rounded ones compute what was trained."""
+    pytest.importorskip("bitsandbytes")
+    trained(shop, "tuned", weights="qlora")
+    with pytest.raises(UserError) as told:
+        shop.run(exporting("out", "tuned"))
+    assert told.value.diagnostic.code == "TL420"
+
+
+# --- GGUF ----------------------------------------------------------------------------------------
+
+SHAPE = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 128,
+    "vocab_size": 400,  # more rows than tokens: the rest are unused
+    "max_position_embeddings": 512,
+    "tie_word_embeddings": False,
+}
+
+
+def family(shop: Shop, architecture: str) -> None:
+    """A model of another family with the tiny model's tokenizer."""
+    tokenizer = shop.load().tokenizer
+    marks = {f"{each}_token_id": getattr(tokenizer, f"{each}_token_id") for each in ("bos", "eos")}
+    # Of qwen3 transformers reads no width of a head from GGUF: it takes the 128 that all have.
+    more = {"llama": {"head_dim": 32}, "mistral": {"head_dim": 32}, "qwen3": {"head_dim": 128}}
+    more = more.get(architecture, {})
+    more |= {"sliding_window": None} if architecture == "mistral" else {}
+    config = AutoConfig.for_model(architecture, **SHAPE, **more, **marks)
+    torch.manual_seed(3)
+    made = AutoModelForCausalLM.from_config(config)
+    for weight in made.parameters():  # norms and biases are not the ones and zeros they begin as
+        weight.data += 0.1 * torch.randn(weight.shape)
+    step = blank("import_model", architecture)
+    job = shop.job(step)
+    import_model.write(step, job, (made, tokenizer))
+    shop.store.publish(step.key, job.product, {"step": step.name})
+
+
+def read_back(shop: Shop, key: str) -> Any:
+    """The file as our importer, which is transformers', reads it."""
+    (path,) = folder(shop, key).glob("*.gguf")
+    wanted = GgufModel(path=str(path), fingerprint="file")
+    shop.run(blank("import_model", f"{key}-back", import_from=wanted))
+    return shop.load(f"{key}-back")
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3"])
+def test_gguf_is_read_back_as_the_same_model(shop: Shop, architecture: str) -> None:
+    """f32: logits equal to the bit, the same tokens for any text, the same chat template.
+
+    Seen to fail with the rows of q and k left as they are (llama: logits 0.9 apart).
+    """
+    family(shop, architecture)
+    shop.run(exporting("out", architecture, kind="gguf", type="f32"))
+    ours, theirs = shop.load(architecture), read_back(shop, "out")
+    assert torch.equal(logits(ours.model), logits(theirs.model))
+    assert theirs.tokenizer(TEXT)["input_ids"] == ours.tokenizer(TEXT)["input_ids"]
+    turns = [{"role": "user", "content": "sit"}, {"role": "assistant", "content": "no"}]
+    written = [templates.render(each.tokenizer, turns, reply_next=False) for each in (ours, theirs)]
+    assert written[0] == written[1]
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        assert getattr(ours.tokenizer, name) == getattr(theirs.tokenizer, name)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("f16", 2**-11), ("bf16", 2**-8), ("q8_0", 1 / 127)])
+def test_smaller_kinds_round_as_they_should(shop: Shop, kind: str, most: float) -> None:
+    """Each weight is within half a step: of its own size in f16 and bf16, of the largest of its
+    block of 32 in q8_0 (bounds doubled, which covers the scale's own rounding to f16); beside
+    them half a step of f16's smallest numbers."""
+    trained(shop, "tuned")
+    shop.run(exporting("out", "tuned", kind="gguf", type=kind))
+    ours = dict(shop.load("tuned").model.named_parameters())
+    for name, weight in read_back(shop, "out").model.named_parameters():
+        size = ours[name].abs()
+        if kind == "q8_0" and size.dim() == 2:
+            size = size.reshape(-1, 32).amax(1, keepdim=True).expand(-1, 32).reshape(size.shape)
+        assert bool(((ours[name] - weight).abs() <= most * size + 2**-25).all()), name
+
+
+def test_other_families_are_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TL714, with the way round it."""
+    from tunelang.train import gguf_writer
+
+    monkeypatch.setattr(gguf_writer, "FAMILIES", {"qwen2": "qwen2"})
+    with pytest.raises(UserError) as told:
+        shop.run(exporting("out", "tiny", kind="gguf", type="f16"))
+    assert told.value.diagnostic.code == "TL714"
+    assert "convert_hf_to_gguf" in told.value.diagnostic.help
