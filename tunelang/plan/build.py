@@ -21,6 +21,7 @@ from tunelang.plan.passes.context import Context
 from tunelang.plan.reference import Around, arranged
 from tunelang.plan.replay import general_of, text_part, with_replay
 from tunelang.plan.schedule import Extent, Stretches, batch_of, schedule_of
+from tunelang.plan.tasks import with_held_out
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 from tunelang.recipe.typed import flat
@@ -84,6 +85,7 @@ def _step(stage: Declared, building: Building) -> Step | None:
     earlier = Earlier(building.steps, building.extents)
     rows = mixture_of(stage, building.recipe, building.found, earlier)
     mixture, extent = with_replay(stage, building.recipe, building.found, rows)
+    mixture = with_held_out(stage, building.recipe, building.found, mixture)
     if extent:
         building.extents[stage.name] = extent
     if inputs is None or (mixture is None and method.data_field):

@@ -180,9 +180,12 @@ def mixture_of(
     declared = recipe.declared.get(ref.name) if ref else None
     if declared is None:
         return None, None
-    shares = [(recipe.declared[r.name], share.value) for r, share in declared.parts] or [
-        (declared, 1.0)
-    ]
+    aside = {ref.name for ref in stage.get("hold_out_tasks") or ()}
+    shares = [(recipe.declared[r.name], share.value) for r, share in declared.parts]
+    shares = [(each, share) for each, share in shares if each.name not in aside]
+    if declared.parts and not shares:  # a rule says so
+        return None, None
+    shares = shares or [(declared, 1.0)]
     parts = [(_part(each, recipe, found, earlier), share, each) for each, share in shares]
     counted = [count(part, each, found, earlier.extents) for part, _, each in parts if part]
     sound = [(part, share, each) for part, share, each in parts if part]

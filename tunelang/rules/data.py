@@ -128,8 +128,11 @@ def gate_without_held_out(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL521: a gate measures on rows that were trained."""
     recipe = recipe_of(resolved)
     for stage in recipe.stages.values():
+        never = {ref.name for ref in stage.get("hold_out_tasks") or ()}
         for check in stage.checks:
             data = recipe.of_kind("data").get(check.on.name) if check.on else None
+            if check.on and data and data.name in never:
+                continue  # none of its rows is trained
             if check.on and data and not (check.on.hold_out and data.get("hold_out")):
                 missing = "has no `hold_out`" if check.on.hold_out else "names all its rows"
                 yield error(

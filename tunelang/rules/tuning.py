@@ -21,6 +21,7 @@ LR: Mapping[str, tuple[float, float]] = {
     # 2e-5 in Alpaca
     "sft": (1e-6, 1e-4),
     "instruction_tuning": (1e-6, 1e-4),
+    "multi_task": (1e-6, 1e-4),
     # 9e-6 in InstructGPT, 5e-5 in arXiv 1909.08593, 1e-4 is TRL's default
     "reward_modeling": (1e-6, 1e-4),
     # 3e-7 in Tulu 3, 3e-6 in arXiv 2403.17031, up to 1e-5 in the code of arXiv 1909.08593
@@ -35,6 +36,7 @@ EPOCHS: Mapping[str, float] = {
     "domain_adaptation": 4,
     "sft": 16,
     "instruction_tuning": 16,
+    "multi_task": 16,
     "reward_modeling": 2,
 }
 CLIP = (0.1, 0.3)  # the values that Schulman et al. compare (arXiv 1707.06347, table 1)

@@ -31,7 +31,10 @@ class Material:
 
 
 def manner(step: Step) -> str:
-    """The method whose way of writing rows a step follows: esft takes text and conversations."""
+    """The method whose way of writing rows a step follows: esft takes text and conversations,
+    multi_task conversations."""
+    if step.method == "multi_task":
+        return "instruction_tuning"
     if step.method != "esft":
         return step.method
     kind = mixture(step).parts[0].format.kind
