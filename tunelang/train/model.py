@@ -66,6 +66,10 @@ def load(ref: ModelRef, job: Job, *, precision: str, quant: str | None = None) -
         for key in known.deltas:
             deltas.apply(model, job.store.object(key))
         cast(model, precision)
+        left = (
+            "an earlier stage" if len(known.deltas) == 1 else f"{len(known.deltas)} earlier stages"
+        )
+        job.note(f"what {left} changed is merged into the weights, in fp32")
     else:
         model = read_weights(known, job, DTYPES[precision])
     model.config.use_cache = False
