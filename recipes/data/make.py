@@ -1,7 +1,7 @@
-"""Write the four data sets of the Hollin support desk, the same bytes every time.
+"""Write the data sets of the Hollin support desk, the same bytes every time.
 
 In come hollin.toml (what is true) and phrases.toml (how it is said), both written by hand; out go
-four .jsonl files beside them. `python recipes/data/make.py` runs no model and needs no network.
+.jsonl files beside them. `python recipes/data/make.py` runs no model and needs no network.
 """
 
 from __future__ import annotations
@@ -164,9 +164,26 @@ def prompts(random: Random) -> list[dict[str, Any]]:
     return [{"prompt": question(fact, "ask", random)} for fact in random.sample(facts(), PROMPTS)]
 
 
+# Who answers a question, by its topic.
+DESKS = {
+    "setup": ("job", "place", "fit", "power"),
+    "care": ("clean", "wear", "winter", "store"),
+    "parts": ("tool", "spare"),
+    "trouble": ("issue", "light", "reset", "limit", "never"),
+}
+
+
+def desks(random: Random) -> list[dict[str, Any]]:
+    """Questions, and the desk that each is for."""
+    by_topic = {topic: desk for desk, topics in DESKS.items() for topic in topics}
+    return [
+        {"text": question(fact, "talk", random), "label": by_topic[fact.topic]} for fact in facts()
+    ]
+
+
 def write(folder: Path) -> None:
-    """All four files, rows in an order without pattern."""
-    for make in (texts, conversations, preferences, prompts):
+    """All files, rows in an order without pattern."""
+    for make in (texts, conversations, preferences, prompts, desks):
         random = Random(make.__name__)
         rows = make(random)
         random.shuffle(rows)

@@ -19,7 +19,7 @@ from tunelang.sources.rows import raw_rows, read, split
 from tunelang.sources.shapes import recognise
 
 DATA = Path(__file__).parents[2] / "recipes" / "data"
-FILES = ("texts", "conversations", "preferences", "prompts")
+FILES = ("texts", "conversations", "preferences", "prompts", "desks")
 README = (DATA / "README.md").read_text("utf-8")
 
 
@@ -37,7 +37,7 @@ def part(name: str) -> DataPart:
 
 
 def test_the_script_writes_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same bytes as those in the repository, and nothing but its own four files."""
+    """The same bytes as those in the repository, and nothing but its own files."""
     spec = importlib.util.spec_from_file_location("make_hollin", DATA / "make.py")
     assert spec and spec.loader
     make = importlib.util.module_from_spec(spec)

@@ -88,4 +88,4 @@ def tell(step: Step, job: Job, found: Sequence[Group]) -> None:
     if when.probe or when.every:
         steps = loop.schedule_of(step).steps
         opened = when.opened(steps - 1, len(found))
-        job.note(f"only {found[-1].name} trains at first; {opened} of {len(found)} at the end")
+        job.note(f"only `{found[-1].name}` trains at first; {opened} of {len(found)} at the end")

@@ -75,7 +75,7 @@ class Thaw:
         """Mark what has just been unfrozen; say so."""
         self.watch.at = at
         for group in reversed(fresh):
-            self.job.note(f"after {at} updates {group.name} trains, too")
+            self.job.note(f"after {at} updates `{group.name}` trains, too")
             self.watch.marks[group.name] = marks(group)
 
     def _see(self) -> None:
