@@ -48,15 +48,16 @@ def rrhf(scores: Tensor, labels: Tensor) -> Tensor:
     return F.relu(-gaps(scores)[better(labels)]).sum()
 
 
-def pro(scores: Tensor, labels: Tensor) -> Tensor:
+def pro(scores: Tensor, labels: Tensor, temperatures: Tensor | None = None) -> Tensor:
     """-sum_k log [exp(s_k T_k) / (exp(s_k T_k) + sum_{j worse} exp(s_j T_kj))] -> [].
 
-    T_kj = l_k - l_j and T_k = max_j T_kj: Song et al. 2023 (arXiv 2306.17492), eq. 7. The paper's
-    code takes plain exponentials and overflows; this is their logsumexp. With every T = 1 it is
-    `plackett_luce`. Unlike that one it changes when a constant is added to all scores.
+    T_kj = l_k - l_j unless `temperatures` [K, K] are given, and T_k = max_j T_kj: Song et al. 2023
+    (arXiv 2306.17492), eq. 7. The paper's code takes plain exponentials and overflows; this is
+    their logsumexp. With every T = 1 it is `plackett_luce`. Unlike that one it changes when a
+    constant is added to all scores.
     """
     wins = better(labels)
-    sharpness = torch.where(wins, gaps(labels), 0)  # [K, K]
+    sharpness = torch.where(wins, gaps(labels) if temperatures is None else temperatures, 0)
     own = (scores * sharpness.max(1).values)[:, None]
     worse = torch.where(wins, scores[None, :] * sharpness, -torch.inf)
     return (torch.logsumexp(torch.cat([own, worse], 1), 1) - own[:, 0]).sum()

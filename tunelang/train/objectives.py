@@ -81,8 +81,9 @@ def lipo(seen: Seen, fields: Fields) -> Tensor:
 
 def pro(seen: Seen, fields: Fields) -> Tensor:
     """With temperatures by the gaps of labels, or all 1: then it is Plackett-Luce."""
-    how = list_losses.pro if fields["temperature"] == "gaps" else list_losses.plackett_luce
-    return how(seen.mean, seen.labels)
+    ones = torch.ones_like(list_losses.gaps(seen.labels))
+    alike = fields["temperature"] == "one"
+    return list_losses.pro(seen.mean, seen.labels, ones if alike else None)
 
 
 def dpo(seen: Seen, fields: Fields) -> Tensor:
