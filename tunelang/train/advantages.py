@@ -56,10 +56,10 @@ def group_relative(scores: Tensor, group: int, scale: str) -> Tensor:
     Replies to one prompt stand together, `group` of them. `scale` "group" divides by the group's
     deviation (arXiv 2402.03300, eq. 3 and section 4.1.2), "batch" by that of all scores, "none" by
     nothing: Dr. GRPO (arXiv 2503.20783), because a group's deviation favours prompts that are
-    nearly solved or nearly hopeless. 1e-4 keeps groups of equal scores at 0, as in TRL.
+    nearly solved or nearly hopeless. 1e-4 is TRL's, so that deviations near 0 make nothing large.
     """
     groups = scores.view(-1, group)
-    centred = groups - groups.mean(dim=1, keepdim=True)
+    centred = unless_flat(groups, groups - groups.mean(dim=1, keepdim=True))
     if scale == "group":
         centred = centred / (groups.std(dim=1, keepdim=True) + 1e-4)
     elif scale == "batch":
@@ -71,4 +71,11 @@ def leave_one_out(scores: Tensor, group: int) -> Tensor:
     """A_i = r_i - mean of the other replies to its prompt; [B] -> [B] (arXiv 2402.14740, eq. 8)."""
     groups = scores.view(-1, group)
     others = (groups.sum(dim=1, keepdim=True) - groups) / (group - 1)
-    return (groups - others).flatten()
+    return unless_flat(groups, groups - others).flatten()
+
+
+def unless_flat(groups: Tensor, advantages: Tensor) -> Tensor:
+    """Advantages [P, K], but 0 where all scores of a group are equal: rounding is no signal, and
+    Adam would scale it up."""
+    flat = groups.amax(dim=1, keepdim=True) == groups.amin(dim=1, keepdim=True)
+    return advantages.masked_fill(flat, 0.0)

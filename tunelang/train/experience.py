@@ -224,11 +224,12 @@ def _minibatch(
     if learner.beside:
         stats.add({"pretraining_loss": learner.beside(stats.updates)})
     for optimizer in learner.optimizers:
-        _step(optimizer, settings.max_grad_norm)
+        step(optimizer, settings.max_grad_norm)
     stats.updates += 1
 
 
-def _step(optimizer: Optimizer, most: float) -> None:
+def step(optimizer: Optimizer, most: float) -> None:
+    """One update of one optimizer, its gradients clipped to a norm of `most`."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     norm = float(nn.utils.clip_grad_norm_(weights, most))
     if not math.isfinite(norm):
