@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from tunelang.plan.ir import Plan, Step
+from tunelang.plan.mixing import Shared, shared
 
 COLUMNS = ("stage", "method", "", "steps", "batch", "memory", "time", "cost")
 
@@ -96,6 +97,9 @@ def _notes(plan: Plan) -> list[str]:
         for part in step.data.parts
         if part.format.recognised
     ]
+    shares = [
+        f"mix     {step.name}: {_shares(found)}" for step in plan.steps if (found := shared(step))
+    ]
     rests = [
         f"rests on {text}"
         for text in dict.fromkeys(s.estimate.basis for s in plan.steps if s.estimate)
@@ -105,7 +109,15 @@ def _notes(plan: Plan) -> list[str]:
         for s in plan.steps
         if s.schedule and not s.estimate
     ]
-    return [*notes, *dict.fromkeys(shapes), *rests, *unknown]
+    return [*notes, *dict.fromkeys(shapes), *shares, *rests, *unknown]
+
+
+def _shares(parts: Sequence[Shared]) -> str:
+    """Both ways to count them; tokens are estimated from characters."""
+    return "; ".join(
+        f"{part.name} {part.rows:.0%} of rows, about {part.tokens:.0%} of trained tokens"
+        for part in parts
+    )
 
 
 def _where(step: Step) -> str:

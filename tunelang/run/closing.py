@@ -44,6 +44,8 @@ def table(results: tuple[Result, ...]) -> Table:
         memory = size(result.peak_bytes) if result.peak_bytes else ""
         gates = _gates(result.verdicts)
         shown.add_row(result.step.name, change, verdict, gates, seconds, memory, _state(result))
+        for task in (name for name in result.after if name.startswith("loss(")):
+            shown.add_row(f"  {task[5:-1]}", *_changed(result, task))
     return shown
 
 
@@ -59,13 +61,16 @@ def better(metric: str, before: float, after: float) -> str:
 
 def _change(result: Result) -> tuple[str, Text]:
     """The headline metric before and after, and whether that is better."""
+    metric = next((name for name in HEADLINES if name in result.after), None)
+    return _changed(result, metric) if metric else ("", Text(""))
+
+
+def _changed(result: Result, metric: str) -> tuple[str, Text]:
+    """One metric before and after; `loss(law.hold_out)` is told as the loss of its row."""
     before, after = result.before, result.after
-    metric = next((name for name in HEADLINES if name in after), None)
-    if metric is None:
-        return "", Text("")
-    to = _figure(metric, after[metric])
+    name, to = metric.split("(")[0], _figure(metric, after[metric])
     if metric not in before:
-        return f"{metric} {to}", Text("")
+        return f"{name} {to}", Text("")
     words = better(metric, before[metric], after[metric])
     if abs(after[metric] - before[metric]) <= after.get(f"{metric}_se", 0.0):
         words = "same within error"
@@ -73,7 +78,7 @@ def _change(result: Result) -> tuple[str, Text]:
         "↑" if after[metric] > before[metric] else "↓" if after[metric] < before[metric] else "="
     )
     style = {"better": GAIN, "worse": LOSS}.get(words, "")
-    change = f"{metric} {_figure(metric, before[metric])} → {to}{_error(metric, after)}"
+    change = f"{name} {_figure(metric, before[metric])} → {to}{_error(metric, after)}"
     return change, Text(f"{arrow} {words}", style=style)
 
 

@@ -183,6 +183,13 @@ def figures(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value(name, metrics[name])}" for name in known[:SHOWN])
 
 
+def apart(metrics: Mapping[str, float]) -> str:
+    """The loss of each task that is measured on its own: `; law.hold_out 1.23, code.hold_out 2`."""
+    tasks = [name for name in metrics if name.startswith("loss(")]
+    told = ", ".join(f"{name[5:-1]} {value('loss', metrics[name])}" for name in tasks)
+    return f"; loss of {told}" if told else ""
+
+
 def remark(event: Event) -> str:
     """The line an event is worth, beside progress; empty for those that only go to the journal."""
     match event["event"]:
@@ -194,7 +201,8 @@ def remark(event: Event) -> str:
         case "warning":
             return f"warning: {event['text']}"
         case "measure":
-            return f"{event['when']}: {figures(event['metrics'])} on held-out rows"
+            told = f"{event['when']}: {figures(event['metrics'])} on held-out rows"
+            return told + apart(event["metrics"])
         case "check":
             return "" if event["ok"] else f"check {event['name']} failed: {event['value']:g}"
     return ""
