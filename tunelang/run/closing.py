@@ -17,6 +17,7 @@ from tunelang.run.outcome import Outcome, Result
 from tunelang.run.store import Store
 
 SAMPLES = 3
+FIGURES = 3  # of a stage that trains nothing: what fits a line
 HEADLINES = ("reward", "accuracy", "perplexity", "loss")  # the first of these that was measured
 STATES = {"run": "run", "reused": "reused", "failed": "failed", "stopped": "stopped"}
 GAIN, LOSS = "green", "red"
@@ -61,6 +62,8 @@ def better(metric: str, before: float, after: float) -> str:
 
 def _change(result: Result) -> tuple[str, Text]:
     """The headline metric before and after, and whether that is better."""
+    if not result.before:
+        return _figures(result.after), Text("")
     metric = next((name for name in HEADLINES if name in result.after), None)
     return _changed(result, metric) if metric else ("", Text(""))
 
@@ -80,6 +83,13 @@ def _changed(result: Result, metric: str) -> tuple[str, Text]:
     style = {"better": GAIN, "worse": LOSS}.get(words, "")
     change = f"{name} {_figure(metric, before[metric])} → {to}{_error(metric, after)}"
     return change, Text(f"{arrow} {words}", style=style)
+
+
+def _figures(after: Mapping[str, float]) -> str:
+    """What a stage measured that trains nothing: the metrics people ask for first."""
+    known = dict.fromkeys(name for name in (*HEADLINES, *vocabulary.METRICS) if name in after)
+    told = (f"{name} {_figure(name, after[name])}{_error(name, after)}" for name in known)
+    return ", ".join(list(told)[:FIGURES])
 
 
 def _error(metric: str, metrics: Mapping[str, float]) -> str:
@@ -116,7 +126,8 @@ def _samples(results: tuple[Result, ...], store: Store) -> Iterator[RenderableTy
         for sample in samples[:SAMPLES]:
             shown = Table.grid(padding=(0, 2, 0, 0))
             for name in ("prompt", "before", "after"):
-                shown.add_row(Text(f"{name:>8}", style="dim"), _shortened(sample.get(name, "")))
+                if name in sample:  # replies of a stage that trains nothing have no before
+                    shown.add_row(Text(f"{name:>8}", style="dim"), _shortened(sample[name]))
             yield Text("")
             yield shown
         return
@@ -133,6 +144,12 @@ def _next(results: tuple[Result, ...], store: Store, recipe: str) -> Iterator[Re
     last = results[-1].step
     yield Text("")
     yield Text(f"`{last.name}` is in {store.object(last.key)}")
-    policies = [result.step.name for result in results if result.step.product == "lm"]
-    if policies:
-        yield Text(f"talk to it:  tunelang chat {policies[-1]} --recipe {recipe}")
+    made = [result.step for result in results]
+    talkers = [step.name for step in made if step.product in ("lm", "prompted")]
+    if talkers:
+        yield Text(f"talk to it:  tunelang chat {talkers[-1]} --recipe {recipe}")
+    for step in made:
+        if step.product == "data":
+            yield Text(f"rows of `{step.name}`:  {store.object(step.key) / 'rows.jsonl'}")
+        if step.product == "export":
+            yield Text(f"copy `{step.name}`:  cp -r {store.object(step.key) / 'export'} FOLDER")

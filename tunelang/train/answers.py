@@ -1,6 +1,6 @@
 """Replies to many prompts, written down as they come: a killed stage goes on from those it has.
 
-`work/replies.jsonl` holds a line a reply, in the order of the requests; a line that a kill cut in
+A file in `work/` holds a line a reply, in the order of the requests; a line that a kill cut in
 half is drawn again, from the same numbers.
 """
 
@@ -19,8 +19,6 @@ from tunelang.train.data import Example
 from tunelang.train.job import Job
 from tunelang.train.sampling import Reply, Request, Sampling
 from tunelang.train.voice import Voice
-
-NOTED = "replies.jsonl"
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,15 @@ def requests(asked: Sequence[Question], each: int) -> list[Request]:
 
 
 def answered(
-    voice: Voice, wanted: Sequence[Request], how: Sampling, job: Job, at_once: int
+    voice: Voice,
+    wanted: Sequence[Request],
+    how: Sampling,
+    place: tuple[Job, str],
+    at_once: int,
 ) -> list[Reply]:
-    """A reply to every request: those already noted, then the rest, `at_once` at a time."""
-    path = job.work / NOTED
+    """A reply to every request: those noted in the file, then the rest, `at_once` at a time."""
+    job, name = place
+    path = job.work / name
     done = noted(path)
     if done:
         job.note(f"going on from {len(done)} of {len(wanted)} replies")

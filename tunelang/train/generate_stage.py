@@ -19,9 +19,11 @@ from tunelang.train import answers, data, gauges, judging, product, sft, voice
 from tunelang.train.answers import Question
 from tunelang.train.choice import Candidate, Choice, Row, distinct
 from tunelang.train.job import Job, fail
+from tunelang.train.samples import as_text
 from tunelang.train.sampling import Reply, Sampling
 
 Metrics = dict[str, dict[str, float]]
+NOTED = "replies.jsonl"
 SHOWN = 3
 
 
@@ -48,7 +50,7 @@ def run(step: Step, job: Job) -> Metrics:
     each = int(step.fields["replies"])
     wanted = answers.requests(asked, each)
     job.phase("sampling")
-    said = answers.answered(speaker, wanted, how(step), job, step.place.micro)
+    said = answers.answered(speaker, wanted, how(step), (job, NOTED), step.place.micro)
     del speaker  # a judge may need the room
     made = judged(step, job, asked, [said[at : at + each] for at in range(0, len(said), each)])
     choice = chooser(step)
@@ -156,7 +158,8 @@ def write(step: Step, job: Job, made: tuple[Sequence[Row], Sequence[Made], Metri
     job.phase("saving")
     folder = product.begin(job)
     shown = [
-        {"prompt": str(one.question.words), "after": one.replies[0].text} for one in lists[:SHOWN]
+        {"prompt": as_text(one.question.words), "after": one.replies[0].text}
+        for one in lists[:SHOWN]
     ]
     with room(job.home, f"the rows of `{step.name}` cannot be written"):
         lines(folder / data.ROWS, rows)
