@@ -117,5 +117,6 @@ def test_the_planned_share_is_not_exceeded_by_token_scores() -> None:
     """No layer needs more than mass x count experts; the law task needs a third of that."""
     chosen = select(scores_of(PUBLISHED, "token"), 0.2)
     most = max(map(len, chosen.values())) / 64
-    assert most <= share({"score": "token"}, 64) == 0.2
-    assert share({"config": config(chosen)}, 64) == pytest.approx(153 / 26 / 64)
+    assert most <= share({"score": "token"}) == 0.2
+    assert share({"score": "gate"}) == 0.1
+    assert share({"score": "token", "mass": 0.5}) == 0.5

@@ -141,16 +141,13 @@ def kept(selection: Selection, scores: Scores) -> dict[str, float]:
     }
 
 
-def share(fields: Mapping[str, Any], count: int) -> float:
-    """The share of routed experts that will train, before anything is scored.
+def share(fields: Mapping[str, Any]) -> float:
+    """The share of routed experts that is planned with, before anything is scored.
 
-    With token scores no layer needs more than mass x count experts, since the best ones have at
-    least the mean score; published selections by gate lie at half to one and a quarter of that.
+    With token scores no layer needs more than mass x experts, since the best ones have at least
+    the mean score; the published selections by gate lie at half to one and a quarter of that.
     """
-    if isinstance(fields.get("config"), Mapping):
-        layers = fields["config"].get("experts", {}).values()
-        return sum(map(len, layers)) / (count * len(layers)) if layers else 0.0
-    return float(mass_of(fields))
+    return mass_of(fields)
 
 
 def mass_of(fields: Mapping[str, Any]) -> float:

@@ -55,8 +55,9 @@ def weights(*names: str) -> Variant:
 
 
 def supervised() -> dict[str, Field]:
-    """What may train where a model is shown what to write: some of its layers, too."""
-    return {"weights": Field(weights("full", "lora", "qlora", "layers"), "what trains", "full")}
+    """What may train where a model is shown what to write: some of its layers or experts, too."""
+    kinds = weights("full", "lora", "qlora", "layers", "experts")
+    return {"weights": Field(kinds, "what trains", "full")}
 
 
 def running() -> dict[str, Field]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tunelang.diagnostic import Fix, Label, error, warning
+from tunelang.estimate import experts
 from tunelang.estimate.fit import Fit, fit, offered
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.parameters import Architecture
@@ -88,6 +89,7 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
         masters=fields.get("masters") != "none",
         micro=int(micro.amount) if micro else None,
         recompute=RECOMPUTE.get(str(declared.get("checkpointing"))),
+        share=experts.share(fields) if kind.like == "experts" else 0.0,
     )
 
 
