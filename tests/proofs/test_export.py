@@ -78,7 +78,7 @@ def test_an_adapter_is_a_peft_folder_on_its_base(shop: Shop) -> None:
 
 @pytest.mark.parametrize("start", ["tiny", "whole", "two"])
 def test_what_is_no_single_adapter_is_refused(shop: Shop, start: str) -> None:
-    """TL421: a base, a fully trained stage, a chain of two adapters."""
+    """TL425: a base, a fully trained stage, a chain of two adapters."""
     if start == "whole":
         trained(shop, "whole", weights="full", lr=1e-3)
     if start == "two":
@@ -86,16 +86,16 @@ def test_what_is_no_single_adapter_is_refused(shop: Shop, start: str) -> None:
         trained(shop, "two", model="one")
     with pytest.raises(UserError) as told:
         shop.run(exporting("out", start, kind="adapter"))
-    assert told.value.diagnostic.code == "TL421"
+    assert told.value.diagnostic.code == "TL425"
 
 
 def test_weights_in_few_bits_are_merged_first(shop: Shop) -> None:
-    """TL420: neither the original weights nor rounded ones compute what was trained."""
+    """TL424: neither the original weights nor rounded ones compute what was trained."""
     pytest.importorskip("bitsandbytes")
     trained(shop, "tuned", weights="qlora")
     with pytest.raises(UserError) as told:
         shop.run(exporting("out", "tuned"))
-    assert told.value.diagnostic.code == "TL420"
+    assert told.value.diagnostic.code == "TL424"
 
 
 # --- GGUF ----------------------------------------------------------------------------------------

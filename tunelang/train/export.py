@@ -48,7 +48,7 @@ def whole(step: Step, job: Job, folder: Path) -> None:
     held = origin(ref, job).quant
     if held:
         fail(
-            "TL420",
+            "TL424",
             "export-in-few-bits",
             f"the model rests in {held}, and no other weights compute what it does",
             "merge it first: `onto` says what becomes of the adapters",
@@ -89,10 +89,10 @@ def adapter(ref: ModelRef, known: Origin, job: Job, folder: Path) -> None:
     held = job.store.object(known.deltas[-1]) / "adapter" if known.deltas else None
     if held is None or not held.is_dir():
         message = "the model has whole weights" if held is None else "its delta is no PEFT adapter"
-        fail("TL421", "no-adapter-to-export", f"{message}, so there is no adapter to export")
+        fail("TL425", "no-adapter-to-export", f"{message}, so there is no adapter to export")
     if len(known.deltas) > 1:
         fail(
-            "TL421",
+            "TL425",
             "no-adapter-to-export",
             f"the model is {len(known.deltas)} adapters on a base, and PEFT loads one",
             "merge the stages before the last one, and train it on that",
