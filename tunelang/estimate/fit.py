@@ -133,13 +133,17 @@ def _scored(work: Work) -> float:
 
 
 def _roles(work: Work, load: Load) -> float:
-    """ppo's other models: copies when everything trains, adapters on the one base when not."""
+    """A policy's other models: copies where everything trains, else adapters on the one base.
+
+    The reference is the base itself there; the value model of ppo trains too.
+    """
     a = work.architecture
     cache = 2.0 * a.layers * a.kv * work.width * (load.tokens / work.positions) * work.positions
     if work.weights == "full":
         states = memory(load)
-        return 3 * weight_bytes(load) + states.gradients + states.optimiser + cache
-    return 4.0 * trainable(load) + 16.0 * trainable(load) + cache
+        value = weight_bytes(load) + states.gradients + states.optimiser if work.critic else 0.0
+        return work.frozen * weight_bytes(load) + value + cache
+    return (4.0 * (work.frozen - 1) + 16.0 * work.critic) * trainable(load) + cache
 
 
 def _fit(

@@ -61,9 +61,9 @@ def _update(work: Work, checkpointing: bool) -> float:
     tokens = float(work.batch * work.rows * sequence)
     if not work.reply:
         return passes * _forward(work, tokens)
-    # Policy and value train on each pass over the rollout; policy, reference, value and reward
-    # score it once.
-    return (2 * passes * work.epochs + 4) * _forward(work, tokens)
+    # Policy and value train on each pass over the rollout; they and what is frozen score it once.
+    training = 1 + work.critic
+    return (training * (passes * work.epochs + 1) + work.frozen) * _forward(work, tokens)
 
 
 def _rollout(work: Work, machine: Machine) -> float:

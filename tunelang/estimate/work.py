@@ -37,6 +37,8 @@ class Work:
     prompt: int = 0
     reply: int = 0
     epochs: int = 1
+    frozen: int = 2  # a policy's reference and reward model
+    critic: bool = True  # ppo's value model
     rows: int = 1
     micro: int | None = None
     recompute: bool | None = None

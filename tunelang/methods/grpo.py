@@ -1,8 +1,9 @@
 """GRPO: replies to one prompt are compared with each other; no value model.
 
 Shao et al. 2024 (arXiv 2402.03300): lr, KL weight and one update a rollout from its section 4.2;
-groups of 8 as in TRL, for the paper's 64 need its cluster. `scale = none` with `average = length`
-is Dr. GRPO (arXiv 2503.20783); `average = tokens` with clip.high = 0.28 is DAPO's (2503.14476).
+groups of 8 and temperature 1 as in TRL. It samples 1024 replies in groups of 64, we 128.
+`scale = none` with `average = length` is Dr. GRPO (arXiv 2503.20783), `average = tokens` with
+`clip.high = 0.28` DAPO's loss (arXiv 2503.14476).
 """
 
 from tunelang.methods import policy
@@ -20,9 +21,11 @@ METHOD = Method(
     worker="tunelang.train.grpo",
     product="lm",
     fields={
-        **policy.fields(lr="1e-6"),
+        **policy.fields(lr="1e-6", train="10240 episodes"),
         "kl": policy.kl("0.04"),
-        "rollout": policy.rollout(group="8", temperature="1.0", epochs="1", reply="256 tokens"),
+        "rollout": policy.rollout(
+            group="8", batch="128", temperature="1.0", epochs="1", reply="256 tokens"
+        ),
         "scale": Field(
             Symbol(("group", "batch", "none")), "whose deviation divides advantages", "group"
         ),

@@ -40,7 +40,7 @@ FUNCTIONS = Variant(
 )
 
 
-def fields(lr: str, prompts: str = "1024 tokens") -> dict[str, Field]:
+def fields(lr: str, train: str = "10k episodes") -> dict[str, Field]:
     """Who takes part, how long and how fast it trains."""
     return {
         "policy": Field(LM, "the model that is trained"),
@@ -53,10 +53,10 @@ def fields(lr: str, prompts: str = "1024 tokens") -> dict[str, Field]:
         ),
         "prompts": Field(DATA, "what the policy is asked"),
         "weights": Field(weights(), "what trains", "full"),
-        "train": Field(
-            HowLong(("episodes", "steps", "epochs")), "how long it trains", "10k episodes"
+        "train": Field(HowLong(("episodes", "steps", "epochs")), "how long it trains", train),
+        "length": Field(
+            Count(("tokens",)), "longest prompt; longer ones are left out", "1024 tokens"
         ),
-        "length": Field(Count(("tokens",)), "longest prompt; longer ones are left out", prompts),
         **optimisation(lr=lr, schedule="linear(warmup = 0 steps)"),
     }
 

@@ -147,7 +147,8 @@ def _steps(stage: Declared, batch: Batch, extent: Extent, found: list[Diagnostic
     if rows is None:
         found.append(_uncounted(stage, extent))
         return None
-    return max(1, ceil(train.amount * rows / batch.size))
+    replies = stage.get("rollout.group") or 1  # to each prompt
+    return max(1, ceil(train.amount * rows * replies / batch.size))
 
 
 @dataclass

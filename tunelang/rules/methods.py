@@ -8,7 +8,7 @@ from tunelang.diagnostic import Diagnostic, error, warning
 from tunelang.recipe import graph
 from tunelang.recipe.model import Check, Recipe
 from tunelang.recipe.resolve import Resolved
-from tunelang.rules.stages import stages
+from tunelang.rules.stages import POLICIES, reference, stages
 
 # What a method that makes either does not measure of a stage that makes the one.
 FOREIGN = {"classifier": ("perplexity", "token_accuracy"), "lm": ("macro_f1",)}
@@ -16,8 +16,8 @@ FOREIGN = {"classifier": ("perplexity", "token_accuracy"), "lm": ("macro_f1",)}
 
 def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL502: the judge did not start from the policy's start."""
-    for recipe, stage in stages(resolved, "ppo"):
-        policy, reward = stage.get("policy"), stage.get("reward")
+    for recipe, stage in stages(resolved, *POLICIES):
+        policy, reward = stage.get("policy"), reference(stage, "reward")
         judge = recipe.declared.get(reward.name) if reward else None
         is_judge = judge and judge.product == "reward"
         start = graph.start_of(judge) if judge and is_judge else None
@@ -40,19 +40,20 @@ def win_rate_versus(resolved: Resolved) -> Iterator[Diagnostic]:
                 continue
             against = check.arguments.get("versus")
             judge = check.arguments.get("judge")
-            reference = stage.get("reference") or stage.get("policy")
-            reward = stage.get("reward")
-            other = (against and reference and against.name != reference.name) or (
-                judge and reward and judge.name != reward.name
+            base = stage.get("reference") or stage.get("policy")
+            reward = reference(stage, "reward")
+            other = (against and base and against.name != base.name) or (
+                judge and (reward is None or judge.name != reward.name)
             )
-            if other or (check.arguments and stage.method and stage.method.name != "ppo"):
+            if other or (check.arguments and stage.method and stage.method.name not in POLICIES):
                 yield error(
                     "TL714",
                     "backend-cannot",
                     f"`{check.text}` is not something this version can measure in `{stage.name}`",
                     check.span,
                     "cannot be measured here",
-                    help="`versus` must be the reference of a ppo stage, `judge` its reward",
+                    help="`versus` must be the reference of a ppo, grpo or rloo stage, `judge` its "
+                    "reward",
                 )
 
 

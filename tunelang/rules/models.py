@@ -9,16 +9,16 @@ from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import setting
-from tunelang.rules.stages import stages
+from tunelang.rules.stages import POLICIES, reference, stages
 
 
 def tokenizers_differ(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL409: policy, reference and reward come from different models, so they read other tokens."""
-    for recipe, stage in stages(resolved, "ppo"):
+    for recipe, stage in stages(resolved, *POLICIES):
         policy = stage.get("policy")
         start = graph.root_of(recipe, policy.name) if policy else None
         for path in ("reference", "reward", "value.from"):
-            ref = stage.get(path)
+            ref = reference(stage, path)
             root = graph.root_of(recipe, ref.name) if ref else None
             if start and root and root != start:
                 yield error(

@@ -1,15 +1,16 @@
-"""Rules on ppo (TL503 to TL525): the leash, the judge, the critic and how replies are drawn."""
+"""Rules on ppo, grpo and rloo (TL503 to TL527): leash, judge, critic, groups, replies drawn."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Label, error, hint, warning
-from tunelang.recipe.model import Declared
+from tunelang.recipe.model import Choice, Declared
 from tunelang.recipe.resolve import Resolved
 from tunelang.recipe.typed import flat
 from tunelang.rules.edits import setting
-from tunelang.rules.stages import stages
+from tunelang.rules.stages import POLICIES, reference, stages
 from tunelang.units import number
 
 
@@ -21,7 +22,7 @@ def _default(stage: Declared, path: str) -> str:
 
 def reference_trains(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL503: the reference is the stage itself, so it would move with the policy."""
-    for _, stage in stages(resolved, "ppo"):
+    for _, stage in stages(resolved, *POLICIES):
         reference, policy = stage.get("reference"), stage.get("policy")
         if reference and policy and reference.name == stage.name != policy.name:
             yield error(
@@ -36,8 +37,13 @@ def reference_trains(resolved: Resolved) -> Iterator[Diagnostic]:
 
 
 def no_kl(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL505: a policy without KL drifts into what the judge likes."""
-    for _, stage in stages(resolved, "ppo"):
+    """TL505: a policy without KL drifts into what the judge likes.
+
+    A right answer is right wherever the policy has gone: DAPO (arXiv 2503.14476, section 2.3).
+    """
+    for _, stage in stages(resolved, *POLICIES):
+        if _function(stage) == "exact_match":
+            continue
         if stage.get("kl.coefficient") == 0 and stage.get("kl.target") is None:
             usual = _default(stage, "kl.coefficient")
             yield warning(
@@ -53,7 +59,7 @@ def no_kl(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def contradictory_loss(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL513: a KL target steers the coefficient by multiplying it, and 0 stays 0."""
-    for _, stage in stages(resolved, "ppo"):
+    for _, stage in stages(resolved, *POLICIES):
         target = stage.get("kl.target")
         if stage.get("kl.coefficient") == 0 and target is not None:
             aim = f"the target of {number(target)} nats"
@@ -70,7 +76,7 @@ def contradictory_loss(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def greedy_rollout(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL522: temperature 0 explores nothing."""
-    for _, stage in stages(resolved, "ppo"):
+    for _, stage in stages(resolved, *POLICIES):
         if stage.get("rollout.temperature") == 0:
             usual = _default(stage, "rollout.temperature")
             yield error(
@@ -79,17 +85,20 @@ def greedy_rollout(resolved: Resolved) -> Iterator[Diagnostic]:
                 f"`{stage.name}` always samples the likeliest reply, so it learns from no other",
                 stage.span_of("rollout.temperature"),
                 "explores nothing",
-                help=f"{usual} is the default; 1.0 samples the policy as it is",
+                help=f"{usual} is the default"
+                + ("" if usual == "1.0" else "; 1.0 samples the policy as it is"),
                 fix=setting(stage, "rollout.temperature", usual),
             )
 
 
 def reward_unscaled(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL523: the judge's scores are not centred, and nothing scales or clips them."""
-    for recipe, stage in stages(resolved, "ppo"):
-        ref = stage.get("reward")
+    for recipe, stage in stages(resolved, *POLICIES):
+        ref = reference(stage, "reward")
         judge = recipe.declared.get(ref.name) if ref else None
         scaled = stage.get("whiten_rewards") or stage.get("clip_rewards") is not None
+        scaled = scaled or stage.get("scale") in ("group", "batch")
+        how, value = _scaling(stage)
         if judge and judge.get("center") == 0 and not scaled:
             yield warning(
                 "TL523",
@@ -98,15 +107,15 @@ def reward_unscaled(resolved: Resolved) -> Iterator[Diagnostic]:
                 stage.span_of("reward"),
                 "any size",
                 others=(Label(judge.span_of("center"), "nothing holds them near 0"),),
-                help="write `whiten_rewards = true`, or train the judge with `center = 0.01`",
-                fix=setting(stage, "whiten_rewards", "true"),
+                help=f"write `{how} = {value}`, or train the judge with `center = 0.01`",
+                fix=setting(stage, how, value),
             )
 
 
 def critic_from_nothing(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL524: a critic whose head starts at random slows ppo."""
     for _, stage in stages(resolved, "ppo"):
-        reward = stage.get("reward")
+        reward = reference(stage, "reward")
         if stage.get("value.from") is None and reward:
             yield hint(
                 "TL524",
@@ -119,6 +128,77 @@ def critic_from_nothing(resolved: Resolved) -> Iterator[Diagnostic]:
             )
 
 
+def group_of_one(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL507: a reply that is compared with itself has no advantage."""
+    for _, stage in stages(resolved, *POLICIES):
+        if stage.get("rollout.group") == 1:
+            usual = _default(stage, "rollout.group")
+            yield error(
+                "TL507",
+                "group-of-one",
+                f"`{stage.name}` compares each reply with itself alone, and learns nothing",
+                stage.span_of("rollout.group"),
+                "nothing to compare with",
+                help=f"groups of 4 to 16 are usual; {usual} is the default",
+                fix=setting(stage, "rollout.group", usual),
+            )
+
+
+def group_splits_batch(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL508: the last group of a rollout would be cut."""
+    for _, stage in stages(resolved, *POLICIES):
+        batch, group = stage.get("rollout.batch"), stage.get("rollout.group") or 1
+        if batch and batch % group:
+            whole = (batch // group + 1) * group
+            yield error(
+                "TL508",
+                "group-splits-batch",
+                f"`{stage.name}` samples {batch} replies, which are no groups of {group}",
+                stage.span_of("rollout.batch"),
+                f"no multiple of {group}",
+                others=(Label(stage.span_of("rollout.group"), "replies to each prompt"),),
+                help=f"`batch = {whole}` is {whole // group} prompts",
+                fix=setting(stage, "rollout.batch", str(whole)),
+            )
+
+
+def bad_pattern(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL527: a reward's pattern that Python's `re` does not read."""
+    for _, stage in stages(resolved, *POLICIES):
+        given = stage.get("reward").values["pattern"] if _function(stage) == "regex" else None
+        wrong = _trouble(given.value) if given else ""
+        if given and wrong:
+            yield error(
+                "TL527",
+                "bad-pattern",
+                f"the pattern that rewards `{stage.name}` is none: {wrong}",
+                given.span or stage.span_of("reward"),
+                "not a pattern",
+                help="patterns are those of Python's `re`",
+            )
+
+
+def _trouble(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as wrong:
+        return str(wrong)
+    return ""
+
+
+def _function(stage: Declared) -> str:
+    """The function that rewards a stage, empty where a model does."""
+    reward = stage.get("reward")
+    return reward.name if isinstance(reward, Choice) else ""
+
+
+def _scaling(stage: Declared) -> tuple[str, str]:
+    """The field of the method that holds scores within bounds, and a usual value."""
+    assert stage.method is not None
+    known = {"whiten_rewards": "true", "scale": "group", "clip_rewards": "5"}
+    return next((path, text) for path, text in known.items() if path in stage.method.fields)
+
+
 RULES = (
     reference_trains,
     no_kl,
@@ -126,4 +206,7 @@ RULES = (
     greedy_rollout,
     reward_unscaled,
     critic_from_nothing,
+    group_of_one,
+    group_splits_batch,
+    bad_pattern,
 )

@@ -9,7 +9,7 @@ from tunelang.recipe import graph, kinds
 from tunelang.recipe.model import Axis, Choice, Declared, Recipe
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import setting
-from tunelang.rules.stages import recipe_of
+from tunelang.rules.stages import POLICIES, recipe_of, stages
 from tunelang.source import Span
 from tunelang.units import Quantity, number, show
 
@@ -26,6 +26,8 @@ LR: Mapping[str, tuple[float, float]] = {
     "reward_modeling": (1e-6, 1e-4),
     # 3e-7 in Tulu 3, 3e-6 in arXiv 2403.17031, up to 1e-5 in the code of arXiv 1909.08593
     "ppo": (1e-7, 2e-5),
+    "grpo": (1e-7, 2e-5),  # 1e-6 in DeepSeekMath (arXiv 2402.03300) and DAPO (arXiv 2503.14476)
+    "rloo": (1e-7, 2e-5),  # 1e-6 is TRL's default
 }
 # Adapters take about ten times the rate ("LoRA Without Regret", 2025); half to twice that.
 ADAPTER, ADAPTER_LOW, ADAPTER_HIGH = 10, 5, 20
@@ -177,20 +179,25 @@ def _alpha(weights: Choice, alpha: int) -> Fix | None:
 
 
 def clip_out_of_range(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL613: a ppo clip outside what is used."""
+    """TL613: a clip of ppo, grpo or rloo outside what is used."""
     low, high = CLIP
-    for stage in recipe_of(resolved).stages.values():
-        clip = stage.get("clip")
-        if stage.method and stage.method.name == "ppo" and clip and not low <= clip <= high:
+    fields = [
+        (stage, path)
+        for _, stage in stages(resolved, *POLICIES)
+        for path in ("clip", "clip.low", "clip.high")
+    ]
+    for stage, path in fields:
+        clip = stage.get(path)
+        if clip and not low <= clip <= high:
             effect = "large steps pass" if clip > high else "hardly a step passes"
             yield hint(
                 "TL613",
                 "clip-out-of-range",
                 f"`{stage.name}` clips ratios at 1 ± {number(clip)}, so {effect}",
-                stage.span_of("clip"),
+                stage.span_of(path),
                 f"usually {low} to {high}",
                 help="0.2 is the default",
-                fix=setting(stage, "clip", "0.2"),
+                fix=setting(stage, path, "0.2"),
             )
 
 

@@ -117,7 +117,7 @@ def limited(pattern: str) -> Iterator[None]:
 
     def late(_number: int, _frame: FrameType | None) -> None:
         fail(
-            "TL526",
+            "TL527",
             "bad-pattern",
             f"the pattern {json.dumps(pattern)} took more than {PATIENCE:g} s on one reply",
             "a repeat inside a repeat, as in (a+)+, can take for ever: write it without",

@@ -12,6 +12,7 @@ from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN
 from tunelang.recipe.model import Choice, Declared
 from tunelang.rules.edits import setting
+from tunelang.rules.stages import POLICIES
 
 LOST = 0.05  # language.md, rule TL309: more than 5% of rows
 # An error must hold for any tokenizer: half again as many characters a token as English has.
@@ -27,7 +28,7 @@ def truncation(plan: Plan, context: Context) -> Iterator[Diagnostic]:
     for seen in every(plan, context):
         if seen.part.format.kind == "text" or not seen.step.length:
             continue
-        if seen.step.method != "ppo" and _without_reply(seen) >= 0.5:
+        if seen.step.method not in POLICIES and _without_reply(seen) >= 0.5:
             yield _cut_before_answer(seen, context)
         elif _longer(seen) > LOST:
             yield _loses_much(seen, context)
@@ -40,8 +41,8 @@ def _longer(seen: Seen) -> float:
 
 
 def _tokens(seen: Seen) -> list[float]:
-    """Estimated tokens of the sampled rows; of ppo's rows those before the reply."""
-    asked = seen.step.method == "ppo" and any(seen.facts.prompts)
+    """Estimated tokens of the sampled rows; of a policy's rows those before the reply."""
+    asked = seen.step.method in POLICIES and any(seen.facts.prompts)
     characters = seen.facts.prompts if asked else seen.facts.sequences
     return [each / CHARACTERS_PER_TOKEN for each in characters]
 
@@ -54,7 +55,7 @@ def _without_reply(seen: Seen) -> float:
 
 
 def _loses_much(seen: Seen, context: Context) -> Diagnostic:
-    what = "left out" if seen.step.method == "ppo" else "cut"
+    what = "left out" if seen.step.method in POLICIES else "cut"
     return warning(
         "TL309",
         "truncation-loses-much",

@@ -13,6 +13,7 @@ from tunelang.plan.passes.context import Context
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Given
 from tunelang.recipe.names import did_you_mean, nearest
+from tunelang.rules.stages import reference
 from tunelang.source import Span
 
 OUTSIDE = ("embed_tokens", "lm_head")  # beside the blocks, in every family of the catalogue
@@ -63,7 +64,7 @@ def length_rewarded(plan: Plan, context: Context) -> Iterator[Diagnostic]:
     """TL525: the judge was taught by longer answers, and nothing holds the policy's short."""
     steps = {step.name: step for step in plan.steps}
     for stage in context.recipe.stages.values():
-        ref = stage.get("reward")
+        ref = reference(stage, "reward")
         judge = steps.get(ref.name) if ref else None
         if judge is None or _short(stage):
             continue
@@ -96,4 +97,24 @@ def _lengths(judge: Step) -> float:
     return sum(each.chosen_characters for each in whole) / rejected if rejected else 0
 
 
-RULES = (missing_target, length_rewarded)
+def no_answer(plan: Plan, context: Context) -> Iterator[Diagnostic]:
+    """TL302: `exact_match` compares with the answer of a row, and bare prompts have none."""
+    for step in plan.steps:
+        stage, reward = context.recipe.declared.get(step.name), step.fields.get("reward")
+        if stage is None or not (isinstance(reward, dict) and reward["kind"] == "exact_match"):
+            continue
+        for part in step.data.parts if step.data else ():
+            if part.format.kind == "prompt":
+                yield error(
+                    "TL302",
+                    "wrong-format",
+                    f"`exact_match` compares replies with the answers of `{part.name}`, which "
+                    "holds prompts alone",
+                    stage.span_of("reward"),
+                    "nothing to compare with",
+                    others=(Label(context.recipe.declared[part.name].span, "has no answers"),),
+                    help="map its answers: `format = instruct(prompt = ..., reply = ...)`",
+                )
+
+
+RULES = (missing_target, length_rewarded, no_answer)

@@ -15,6 +15,7 @@ from tunelang.plan.schedule import CHARACTERS_PER_TOKEN
 from tunelang.plan.shares import passes
 from tunelang.recipe.model import Declared
 from tunelang.rules.origins import lineage
+from tunelang.rules.stages import POLICIES
 from tunelang.sources.probe import shared
 
 PICTURES = ("image", "images", "pixel_values", "video", "videos")  # columns of the hub's data sets
@@ -125,7 +126,7 @@ def prompts_seen_in_sft(plan: Plan, context: Context) -> Iterator[Diagnostic]:
     steps = {step.name: step for step in plan.steps}
     for step in plan.steps:
         stage = context.recipe.declared.get(step.name)
-        if stage is None or step.method != "ppo":
+        if stage is None or step.method not in POLICIES:
             continue
         taught = [steps[each.name] for each in lineage(context.recipe, stage) if each.name in steps]
         for asks in of_step(step, context):

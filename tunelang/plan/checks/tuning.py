@@ -11,6 +11,7 @@ from tunelang.plan.passes.context import Context
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared, Recipe, Sweep
 from tunelang.rules.edits import setting
+from tunelang.rules.stages import POLICIES
 from tunelang.units import Quantity, show
 
 FEW = 50  # updates; AdamW's second moment averages 1,000, and a warmup of 3% is not even two
@@ -137,7 +138,7 @@ def too_few_steps(plan: Plan, context: Context) -> Iterator[Diagnostic]:
 
 
 def _more(step: Step, updates: int) -> str:
-    smaller = step.batch.size * updates // FEW if step.batch and step.method != "ppo" else 0
+    smaller = step.batch.size * updates // FEW if step.batch and step.method not in POLICIES else 0
     shrink = f"a batch of {smaller} would make {FEW}" if smaller else "train longer"
     return f"{shrink}; a length in `steps` is taken as meant"
 

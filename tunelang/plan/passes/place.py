@@ -85,6 +85,8 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
         prompt=typical if reply else 0,
         reply=int(reply.amount) if reply else 0,
         epochs=declared.get("rollout.epochs") or 1,
+        frozen=1 + ("reward" in step.inputs),
+        critic="value" in step.fields,
         rows=declared.method.sequences,
         masters=fields.get("masters") != "none",
         micro=int(micro.amount) if micro else None,
