@@ -13,8 +13,9 @@ from tunelang.plan.ir import Mixture
 def shares(mixture: Mixture, sizes: Sequence[float]) -> list[float]:
     """The share of each part, adding up to 1; `sizes` are its rows, or tokens if `by` says so.
 
-    fixed: weight. proportional: min(weight n, cap). temperature: min(weight n, cap)^(1/T)
-    (T5, arXiv 1910.10683 section 3.5.2; seqio `mixing_rate_num_examples`).
+    fixed: weight. proportional: min(scale n, cap). temperature: min(scale n, cap)^(1/T)
+    (T5, arXiv 1910.10683 section 3.5.2; seqio `mixing_rate_num_examples`). The scale is the weight
+    over an even one, so that it is 1 for every part of a mix in even shares.
     """
     weights = [part.weight for part in mixture.parts]
     if mixture.strategy == "fixed":
@@ -22,8 +23,9 @@ def shares(mixture: Mixture, sizes: Sequence[float]) -> list[float]:
     else:
         cap = mixture.cap or float("inf")
         power = 1 / mixture.temperature if mixture.strategy == "temperature" else 1.0
-        pairs = zip(weights, sizes, strict=True)
-        rates = [min(weight * size, cap) ** power for weight, size in pairs]
+        scales = [share * len(weights) for share in whole(weights)]
+        pairs = zip(scales, sizes, strict=True)
+        rates = [min(scale * size, cap) ** power for scale, size in pairs]
     return whole(rates)
 
 
