@@ -43,6 +43,7 @@ LORA = {"rank": 4, "alpha": 8, "targets": "all_linear", "dropout": 0.0}
 COMMON = {"weight_decay": 0.0, "max_grad_norm": 1.0, "optimizer": "adamw"}
 WORKERS = {
     "reward_modeling": "tunelang.train.reward",
+    "multi_task": "tunelang.train.multi_task",
     "import_model": "tunelang.train.import_model",
 }
 PRODUCTS = {"reward_modeling": "reward"}
