@@ -16,7 +16,8 @@ from tunelang.plan.ir import Step, StoreModel, Weights
 from tunelang.plan.keys import key_of
 from tunelang.recipe.model import Choice, Declared, Recipe
 
-SUFFIX = ".expert_scores"
+METHOD = "expert_scores"
+SUFFIX = f".{METHOD}"
 WORDED = ("template", "templates", "labels")  # fields that decide how rows are written
 
 
@@ -64,7 +65,7 @@ def _scoring(step: Step) -> Step:
     fields |= {name: step.fields[name] for name in WORDED if step.fields.get(name)}
     scoring = Step(
         name=f"{step.name}{SUFFIX}",
-        method="expert_scores",
+        method=METHOD,
         method_version=1,
         worker="tunelang.train.expert_scores",
         key="",

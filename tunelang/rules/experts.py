@@ -50,7 +50,7 @@ def few_scoring_tokens(resolved: Resolved) -> Iterator[Diagnostic]:
             yield warning(
                 "TL517",
                 "few-scoring-tokens",
-                f"`{stage.name}` chooses experts from {show(sample)}, others would choose others",
+                f"`{stage.name}` chooses experts from {show(sample)}, too few to settle on them",
                 span,
                 f"less than {FEW:,}",
                 help="the reference code scores 128Ki tokens; the pass over them trains nothing",

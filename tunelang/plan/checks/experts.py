@@ -35,7 +35,7 @@ def no_experts(plan: Plan, context: Context) -> Iterator[Diagnostic]:
                 stage.span_of("weights"),
                 "nothing to choose from",
                 others=(Label(root.span, "a dense model"),),
-                help="`weights = lora`, in an instruction_tuning stage, trains little of such a model",
+                help="instruction_tuning with `weights = lora` trains little of a dense model",
             )
 
 

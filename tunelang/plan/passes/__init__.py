@@ -7,8 +7,9 @@ from tunelang.plan.passes.budget import budget
 from tunelang.plan.passes.context import Context
 from tunelang.plan.passes.place import place
 from tunelang.plan.passes.reference import reference
+from tunelang.plan.passes.scoring import scoring
 
-ORDER = (place, reference, budget)
+ORDER = (place, reference, scoring, budget)
 
 
 def apply(plan: Plan, context: Context) -> Plan:

@@ -28,7 +28,7 @@ def placed(step: Step, stage: Declared, shape: Architecture, context: Context) -
     found = read(work, machine)
     if found.fits == "no":
         context.found.append(_too_big(step, stage, (machine, found), context))
-    place = _place(machine, found)
+    place = one_device(machine, found)
     return step.model_copy(update={"place": place, "estimate": found.estimate})
 
 
@@ -62,7 +62,7 @@ def _prompt(step: Step, context: Context) -> int:
     return min(length, round(extent.characters / extent.rows / CHARACTERS_PER_TOKEN) or 1)
 
 
-def _place(machine: Machine, found: Read) -> Place:
+def one_device(machine: Machine, found: Read) -> Place:
     """One device: nothing that is only read is split over several."""
     gpu = machine.gpu.name if machine.gpu else None
     return Place(
