@@ -8,7 +8,8 @@ top_k_weights [N, K]) in Mixtral, Qwen 2 and 3 MoE, OLMoE and DeepSeek V2 and V3
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -18,7 +19,8 @@ LAYER = re.compile(r"\blayers\.(\d+)\.")
 SINGLE = "eager"  # transformers' name for one expert after another
 
 
-class Routed(NamedTuple):
+@dataclass(frozen=True)
+class Routed:
     """The fused experts of one layer and their path in the model."""
 
     path: str

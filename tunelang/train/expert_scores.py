@@ -166,7 +166,7 @@ def write(step: Step, job: Job, found: dict[str, Any]) -> None:
     folder = product.begin(job)
     with room(job.home, f"`{step.name}` cannot be written"):
         write_json(folder / SCORES, found)
-        said = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
+        said: dict[str, Any] = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
         product.describe(step, job, {**said, "template_sha256": None})
         write_json(folder / "metrics.json", {"before": {}, "after": {}, "series": []})
         product.close(step, job)

@@ -39,7 +39,9 @@ KINDS: dict[str, str] = {  # modules of the other kinds of `weights`
 class Delta(Protocol):
     """What one kind of `weights` saves beside a base; `deltas.apply` knows its folder."""
 
-    folder: str
+    @property
+    def folder(self) -> str:
+        """The folder of the object that it is saved in."""
 
     def save(self, folder: Path) -> None:
         """Write the trained part into a fresh folder."""
