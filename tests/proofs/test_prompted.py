@@ -1,8 +1,8 @@
 """P18 over a real model: what stands before a question, and that the kept object gives the same.
 
-Seen to fail, each in the test that states the fact: vectors that are not at unit length; a prompt
-that leaves the pattern out; a budget of one token more; `whole` with the exemplars in reverse;
-metrics taken without the exemplars; an end of reply that is never looked for.
+Seen to fail, each in a test that states the fact: vectors that are not at unit length, or of the
+last token; a prompt that leaves the pattern out; a budget of one token more; `whole` with the
+exemplars in reverse; metrics taken without the exemplars; a reply that is never ended.
 """
 
 from __future__ import annotations
@@ -106,6 +106,17 @@ def test_every_way_keeps_the_budget_and_the_answer_apart(shop: Shop, select: str
     assert counts == sorted(counts)
     assert counts[0] < counts[-1] <= 6
     assert prompted.prompt(made, text, "here") == prompted.prompt(again, text, "here")
+
+
+def test_the_budget_is_exact_to_the_token(shop: Shop) -> None:
+    """Over 60 lengths in a row no prompt is longer, and some are exactly as long."""
+    shop.run(prompted_step("exact", DATA))
+    made, _ = kept(shop, "exact")
+    spare = []
+    for length in range(90, 150):
+        tight = replace(made, settings=replace(made.settings, length=length))
+        spare.append(length - len(prompted.prompt(tight, "sun sun", "here")))
+    assert min(spare) == 0
 
 
 def test_balanced_prompts_have_as_many_of_each_class(shop: Shop) -> None:
