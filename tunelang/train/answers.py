@@ -34,7 +34,7 @@ def questions(voice: Voice, examples: Sequence[Example], length: int, job: Job) 
     """The prompts of rows; those without one, or over `length` tokens, are left out aloud."""
     found, without, long = [], 0, 0
     for example in examples:
-        words = rows.asked(example, turns=voice.speech.template is not None)
+        words = simple(rows.asked(example, turns=voice.speech.template is not None))
         ids = voice.ids(words, example.place) if words else []
         without += not words
         long += len(ids) > length
@@ -45,6 +45,12 @@ def questions(voice: Voice, examples: Sequence[Example], length: int, job: Job) 
     if long:
         job.note(f"{long} prompts are left out: they are longer than {length} tokens")
     return found
+
+
+def simple(words: Any) -> Any:
+    """One turn of a user is written as a string: it is spoken the same."""
+    alone = isinstance(words, list) and len(words) == 1 and words[0]["role"] == "user"
+    return words[0]["content"] if alone else words
 
 
 def requests(asked: Sequence[Question], each: int) -> list[Request]:

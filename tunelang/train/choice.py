@@ -71,7 +71,10 @@ class Choice:
 
 def distinct(replies: Sequence[Candidate]) -> list[Candidate]:
     """The first of each text."""
-    return list({reply.text: reply for reply in reversed(replies)}.values())[::-1]
+    first: dict[str, Candidate] = {}
+    for reply in replies:
+        first.setdefault(reply.text, reply)
+    return list(first.values())
 
 
 def ranked(replies: Sequence[Candidate]) -> list[Candidate]:
