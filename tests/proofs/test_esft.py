@@ -341,6 +341,26 @@ def test_in_bf16_the_base_stays_in_bf16(shop: Shop) -> None:
     shop.forget("scores", "half")
 
 
+def test_shared_experts_and_routers_are_kept_too(shop: Shop) -> None:
+    """Where they train, they come back as they were measured.
+
+    Seen to fail: with `whole` left out of what is saved.
+    """
+    shop.run(scoring("scores", "deepseek_v2", rows()))
+    more = {"shared": True, "router": True}
+    metrics = shop.run(tuning("more", "deepseek_v2", rows(), choice=more))
+    assert metrics["after"]["loss"] == again(shop, "more")["loss"]
+    moved = [n for n, v in fused(shop.load("more")).items() if not torch.equal(v, start(shop)[n])]
+    assert {"gate", "shared_experts", "experts"} == {
+        name.split(".mlp.")[1].split(".")[0] for name in moved
+    }
+    shop.forget("scores", "more")
+
+
+def start(shop: Shop) -> dict[str, Tensor]:
+    return fused(shop.load("deepseek_v2"))
+
+
 def test_a_chain_goes_on_from_its_experts(shop: Shop) -> None:
     """A second choice over the first, and LoRA over both: each starts where the last one ended."""
     shop.run(scoring("scores", "qwen3_moe", rows()))

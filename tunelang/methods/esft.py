@@ -31,8 +31,8 @@ METHOD = Method(
             optional=True,
         ),
         "loss_on": Field(
-            Symbol(("assistant", "all")),
-            "which tokens of conversations are trained: every reply, or everything",
+            Symbol(("assistant", "last", "all")),
+            "which tokens of conversations are trained: every reply, the last one, or everything",
             "assistant",
         ),
         "packing": PACKING,

@@ -22,6 +22,7 @@ LR: Mapping[str, tuple[float, float]] = {
     "sft": (1e-6, 1e-4),
     "instruction_tuning": (1e-6, 1e-4),
     "multi_task": (1e-6, 1e-4),
+    "esft": (1e-6, 1e-4),  # 1e-5 in the paper, section 4.1 (arXiv 2407.01906)
     # 9e-6 in InstructGPT, 5e-5 in arXiv 1909.08593, 1e-4 is TRL's default
     "reward_modeling": (1e-6, 1e-4),
     # 3e-7 in Tulu 3, 3e-6 in arXiv 2403.17031, up to 1e-5 in the code of arXiv 1909.08593
@@ -68,7 +69,7 @@ def _pretrained(recipe: Recipe, stage: Declared) -> bool:
 def _rate(stage: Declared, method: str, lr: float) -> Iterator[Diagnostic]:
     low, high = LR[method]
     weights: Choice | None = stage.get("weights")
-    full = weights is None or not kinds.weights()[weights.name].adapter
+    full = weights is None or _own(weights)
     if full and high * (1 + EDGE) < lr <= high * ADAPTER_HIGH * (1 + EDGE):
         yield _adapters_rate(stage, lr, high)
         return
@@ -92,7 +93,12 @@ def _trained(weights: Choice | None) -> str:
     """What trains, in words."""
     if weights is None or weights.name == "full":
         return "every weight"
-    return "an adapter" if kinds.weights()[weights.name].adapter else "weights of the model"
+    return "weights of the model" if _own(weights) else "an adapter"
+
+
+def _own(weights: Choice) -> bool:
+    """Weights of the model itself. Chosen experts are kept beside it, and learn as what they are."""
+    return kinds.weights()[weights.name].like in ("full", "experts")
 
 
 def _adapters_rate(stage: Declared, lr: float, high: float) -> Diagnostic:
