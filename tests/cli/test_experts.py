@@ -35,7 +35,7 @@ def test_the_published_config_is_written(tmp_path: Path) -> None:
 
 def test_masses_are_the_papers_unless_given(tmp_path: Path) -> None:
     """20% of the token score, 10% of the gates."""
-    assert said(str(LAW)) == said(str(LAW), "--mass", "0.2")
+    assert said(str(LAW)) == said(str(LAW), "--mass", "0.2") == said(str(LAW), "--mass", "20%")
     path = tmp_path / "gates.json"
     path.write_text(json.dumps({"gate_scores": {"1": [0.2, 0.06, 0.05, 0.02]}}))
     assert "1/4" in said(str(path), "--score", "gate")
@@ -48,6 +48,8 @@ def test_masses_are_the_papers_unless_given(tmp_path: Path) -> None:
         (["--score", "gate"], "token scores, not gate"),
         (["--mass", "20"], "no share"),
         (["--mass", "0"], "no share"),
+        (["--mass", "much"], "no share"),
+        (["--mass", "120%"], "no share"),
         (["--output", "no/such/folder/x.json"], "cannot be written"),
     ],
 )

@@ -26,7 +26,8 @@ def experts(
     ],
     score: Annotated[Score, typer.Option(help="Which score chooses.")] = Score.TOKEN,
     mass: Annotated[
-        float | None, typer.Option(help="Share of a layer's score to keep; else 0.2 or 0.1 (gate).")
+        str | None,
+        typer.Option(help="Share of a layer's score to keep, 0.2 or 20%; else 20%, 10% of gates."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write DeepSeek's expert config here.")
@@ -37,24 +38,25 @@ def experts(
     Prints how many of each layer train and what share of its score they bear. A stage takes the
     file that `--output` writes: `weights = experts(config = "FILE.json")`.
     """
-    wanted = MASS[score] if mass is None else mass
-    if not 0 < wanted <= 1:
-        _stop(
-            error(
-                "TL206",
-                "out-of-range",
-                f"--mass {wanted:g} is no share",
-                None,
-                help="0.2 keeps a fifth",
-            )
-        )
     found = _read(scores, str(score))
-    chosen = select(found, wanted)
+    chosen = select(found, MASS[score] if mass is None else _share(mass))
     if output:
         _write(output, chosen)
     sys.stdout.write("".join(f"{line}\n" for line in table(chosen, found)))
     if output:
         sys.stdout.write(f"written to {output}\n")
+
+
+def _share(text: str) -> float:
+    """`0.2` and `20%` as a share; what is none ends the command."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        said = f"--mass {text} is no share"
+        _stop(error("TL206", "out-of-range", said, None, help="0.2 or 20% keeps a fifth"))
+    return share
 
 
 def _stop(found: Diagnostic) -> None:

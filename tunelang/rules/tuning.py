@@ -97,7 +97,7 @@ def _trained(weights: Choice | None) -> str:
 
 
 def _own(weights: Choice) -> bool:
-    """Weights of the model itself. Chosen experts are kept beside it, and learn as what they are."""
+    """Weights of the model itself. Chosen experts are kept beside it and learn as what they are."""
     return kinds.weights()[weights.name].like in ("full", "experts")
 
 
