@@ -1,4 +1,9 @@
-"""Advantages, PPO's losses and the KL controller against closed forms."""
+"""P13: advantages, PPO's losses and the KL controller against closed forms.
+
+Seen to fail: with V(T + 1) kept in `gae` instead of 0; with the score a token later; with the
+padding inside `whitened`; with the larger of the clipped terms made the smaller; with `steered`
+dividing by 1 + off instead of multiplying.
+"""
 
 from __future__ import annotations
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from workshop import COMMON, TINY, Shop, part, preferences, schedule, texts, training
+from policies import fields_of, make_judge, step_of
+from workshop import Shop, part, texts, training
 
-from tunelang.plan.ir import Batch, Gate, Measure, Step, StoreModel
-from tunelang.train import policy_loop, trainable
+from tunelang.plan.ir import Gate, Measure, Step
+from tunelang.train import trainable
 from tunelang.train.evaluate import Lens
 from tunelang.train.experience import log_probabilities_of, settings_of
 from tunelang.train.generate import Sampling, draw, left_padded
@@ -22,40 +22,14 @@ from tunelang.train.rollout import Episode, collate, sample
 from tunelang.train.scoring import scores_of
 from tunelang.train.speech import Speech
 
-PROMPTS = [{"prompt": f"words {word}{mark}"} for word in ("sun", "cat", "mat") for mark in ".,!?;:"]
-FIELDS: dict[str, Any] = {
-    "kl": {"coefficient": 0.05, "target": 2.0, "horizon": 100.0},
-    "rollout": {"reply": 8, "temperature": 1.0, "epochs": 2, "minibatches": 2},
-    "clip": 0.2,
-    "gamma": 1.0,
-    "lambda": 0.95,
-    "value": {"lr": 1e-3, "clip": 0.2, "coefficient": 0.1, "from": "reward"},
-    "penalty": {"no_end_of_text": -1.0},
-    "clip_rewards": None,
-    "whiten_rewards": False,
-}
+FIELDS = fields_of("ppo")
 METRICS = {"reward", "reward_se", "kl", "mean_length", "win_rate"}
 
 
 @pytest.fixture
 def judged(shop: Shop) -> Shop:
     """A shop with a reward called `judge` on the tiny model."""
-    data = part("preference", preferences(60))
-    shop.run(training("reward_modeling", "judge", data, fields={"center": 0.01}))
-    return shop
-
-
-def step_of(key: str, *, policy: str = TINY, **more: Any) -> Step:
-    """PPO on the tiny model: 4 iterations of 8 episodes, a checkpoint after the second."""
-    models = {"policy": policy, "reference": policy, "reward": "judge"} | more.pop("inputs", {})
-    changed: dict[str, Any] = {
-        "worker": "tunelang.train.ppo",
-        "inputs": {role: StoreModel(key=name) for role, name in models.items()},
-        "schedule": schedule(4, save_every=2, eval_every=3),
-        "batch": Batch(size=8, noun="episodes"),
-    }
-    fields = FIELDS | more.pop("fields", {})
-    return training("ppo", key, part("prompt", PROMPTS), fields=fields, **{**changed, **more})
+    return make_judge(shop)
 
 
 def casting(shop: Shop, step: Step) -> Cast:
@@ -68,44 +42,6 @@ def casting(shop: Shop, step: Step) -> Cast:
 def judge_of(who: Cast) -> Judge:
     assert who.judge is not None
     return who.judge
-
-
-class Killed(Exception):
-    """What stops the run in the middle."""
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{}, {"weights": "full", "lr": 1e-4}, {"precision": "bf16"}],
-    ids=["lora", "full", "bf16"],
-)
-def test_killed_and_resumed_equals_never_killed(
-    judged: Shop, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
-) -> None:
-    """Weights, metrics and every iteration's numbers are equal bit for bit."""
-    straight, broken = step_of("straight", **changed), step_of("broken", **changed)
-    expected = judged.run(straight)
-    keep = policy_loop.keep
-
-    def dying(this: Any, *rest: Any) -> None:
-        keep(this, *rest)
-        if this.state.at == 3:
-            raise Killed
-
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(policy_loop, "keep", dying)
-        judged.run(broken)
-    found = judged.job(broken).resume
-    assert found is not None
-    assert found.at == 2
-    assert judged.run(broken) == expected
-    assert judged.weights("broken") == judged.weights("straight")
-    curves = [
-        json.loads((judged.store.object(key) / "metrics.json").read_text())["series"]
-        for key in ("straight", "broken")
-    ]
-    assert curves[0] == curves[1]
-    assert len({point["kl_coefficient"] for point in curves[0]}) > 1
 
 
 def test_a_run_tells_what_the_contract_promises(judged: Shop) -> None:
@@ -150,7 +86,7 @@ def test_roles_on_one_base_are_what_they_were_alone(judged: Shop) -> None:
     assert alone.head is not None
     expected = scores_of(alone.model, alone.head, [row.ids for row in rows], who.lens) + alone.bias
     assert (score(judge_of(who), rows, who.lens) - expected).abs().max() < 1e-5
-    settings = settings_of(FIELDS | COMMON, 8)
+    settings = settings_of(FIELDS, 8)
     own = log_probabilities_of(who.policy, rows, who.lens, settings)
     assert torch.equal(own, log_probabilities_of(who.reference, rows, who.lens, settings))
     start = Role(judged.load().model, None)
@@ -201,6 +137,6 @@ def test_what_sampling_draws_has_the_probabilities_training_sees(shop: Shop) -> 
     sampled = sample(model, prompts, lens, Sampling(6, frozenset(), 0.7, 0))
     assert [row.reply for row in sampled] == replies
     rows = [Episode(asked, reply, False) for asked, reply in zip(prompts, replies, strict=True)]
-    settings = replace(settings_of(FIELDS | COMMON, 2), temperature=0.7)
+    settings = replace(settings_of(FIELDS, 2), temperature=0.7)
     found = log_probabilities_of(Role(model, None), rows, lens, settings)
     assert (found - torch.stack(seen, 1)).abs().max() < 1e-5
