@@ -84,7 +84,7 @@ def test_classes_are_learnt_from_chance(shop: Shop) -> None:
     """The first loss is ln 2 exactly, as a head of zeros has it; at least 95% of held-out rows are
     right after 80 updates. The classes are sorted and told.
 
-    Seen to fail: labels numbered in the order of the rows (the head's names are then another's).
+    Seen to fail: the head left out of the groups (no gradient passes a head of zeros).
     """
     step = transfer("told", moods(300), held_out=60, schedule=schedule(80))
     metrics = shop.run(step)
@@ -118,7 +118,7 @@ def test_what_is_saved_tells_what_was_trained(
     """Loaded twice: logits with the same bits. Own weights: the bits of the model that trained;
     a merged adapter to 1e-5.
 
-    Seen to fail: the head's bias left out of head.safetensors.
+    Seen to fail: the head's bias kept as zeros.
     """
     live: list[torch.Tensor] = []
     kept = classifier.kept
@@ -158,7 +158,10 @@ def test_macro_f1_is_the_mean_over_classes() -> None:
 
 
 def test_numbers_are_sorted_as_numbers(shop: Shop) -> None:
-    """Labels 0 .. 10 stand in the order of their size, whatever they are written as."""
+    """Labels 0 .. 10 stand in the order of their size, whatever they are written as.
+
+    Seen to fail: labels numbered in the order of the rows.
+    """
     rows = [{"text": f"{GOOD[n % 4]} {BAD[n % 3]}", "label": n % 11} for n in range(60)]
     shop.run(transfer("numbers", rows))
     assert opened(shop, "numbers").labels == tuple(map(str, range(11)))

@@ -82,8 +82,8 @@ def test_only_scheduled_groups_move_and_at_their_rates(
     """At update t exactly the top 1 + t // 3 groups have changed bits; all others are equal to the
     bit. Every group's rate is the one above it / 2.6 and the head's is equation 3 of ULMFiT.
 
-    Seen to fail: Timetable.opened one update late; the scale 2.6^k upside down; the head's rate
-    without its scale of 1 (all weights at lr).
+    Seen to fail: Timetable.opened one update late; the scale 2.6^-k upside down; set_rate without
+    the scale (all weights at lr).
     """
     weights, rates = seen_at_every_step(shop, monkeypatch, gradual("seen"))
     for at in range(STEPS):
@@ -142,7 +142,7 @@ def test_an_optimizer_of_what_trains_first_is_found_out(
     """transformers' Trainer with a callback: later groups get gradients and never move. The run
     stops at the first of them.
 
-    Seen to fail: Thaw._see without its check (the run ends well, and has trained a head only).
+    Seen to fail: the check of Thaw._see always passed (the run ends well, and has trained a head).
     """
     make = optimise.optimizer
 
@@ -192,7 +192,7 @@ def test_every_used_weight_is_in_one_group() -> None:
     """Each weight once, layers by their number. An output layer of its own is of the head that
     speaks and of none where classes are told; a tied one is of the head, or of the embeddings.
 
-    Seen to fail: the tied matrix counted in both; layers found by their names (gpt2 has `h`).
+    Seen to fail: the output layer taken for one more weight of the last norm's kind.
     """
     for name, model in models().items():
         model.requires_grad_(True)
@@ -221,7 +221,7 @@ def test_layers_train_exactly_those(
 ) -> None:
     """sft with `layers(...)`: every other bit of the model is the start's, the product is whole.
 
-    Seen to fail: `to` taken as the first layer that stays.
+    Seen to fail: `to` left out of the layers that train.
     """
     step = training("sft", "some", part("instruct", instructions()), weights="full", lr=1e-3)
     step = step.model_copy(update={"weights": Weights(kind="layers", fields=fields)})

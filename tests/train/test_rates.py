@@ -28,7 +28,7 @@ def equation_3(at: int, steps: int, cut_frac: float, ratio: float) -> float:
 def test_the_slanted_triangle_is_the_papers(steps: int, cut_frac: float, ratio: float) -> None:
     """Equation 3 at every step; the highest rate is lr, the first one lr / ratio.
 
-    Seen to fail: the fall divided by the steps of the rise, or the floor left out of the rise.
+    Seen to fail: the fall divided by all steps; the rise one update early.
     """
     cut = math.floor(steps * cut_frac)
     plan = schedule("slanted_triangular", steps=steps, warmup=cut, floor=1 / ratio)
