@@ -18,6 +18,7 @@ from workshop import (
     instructions,
     one_thread,
     part,
+    place,
     schedule,
     texts,
     training,
@@ -268,6 +269,7 @@ def held(optimizer: torch.optim.Optimizer) -> int:
 def test_nothing_changes_before_training(shop: Shop, family: str) -> None:
     """Own parameters for the chosen experts leave every hidden state what it was, bit for bit."""
     base = shop.load(family)
+    assert base.model.config._experts_implementation == "eager"  # L38: the same bits every time
     batch = forward.collate(ROWS, 0, "cpu")
     expected, _targets = forward.supervised_logits(base.model, batch)
     ours = made(base, selection(base))
@@ -406,6 +408,15 @@ def test_killed_and_resumed_equals_never_killed(
     assert shop.run(broken) == expected
     assert shop.weights("broken") == shop.weights("straight")
     shop.forget("scores", "straight", "broken")
+
+
+def test_recomputed_activations_change_no_bit(shop: Shop) -> None:
+    """With activations computed twice, over frozen embeddings, the same experts come out."""
+    shop.run(scoring("scores", "deepseek_v2", rows()))
+    for key, twice in (("kept", False), ("recomputed", True)):
+        shop.run(tuning(key, "deepseek_v2", rows(), place=place(checkpointing=twice)))
+    assert shop.weights("kept") == shop.weights("recomputed")
+    shop.forget("scores", "kept", "recomputed")
 
 
 def test_esft_reads_text_and_conversations(shop: Shop) -> None:

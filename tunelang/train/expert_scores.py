@@ -130,13 +130,15 @@ def watched(model: Any, tally: Tally) -> Iterator[None]:
     """Inside the block, what goes into the experts is counted."""
 
     def hook(layer: int) -> Any:
-        def look(_module: Any, given: tuple[Tensor, ...]) -> None:
-            tally.add(layer, given[1], given[2])
+        def look(_module: Any, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            index, weights = given[1:3] or (named["top_k_index"], named["top_k_weights"])
+            tally.add(layer, index, weights)
 
         return look
 
     hooks = [
-        each.module.register_forward_pre_hook(hook(layer)) for layer, each in routed(model).items()
+        each.module.register_forward_pre_hook(hook(layer), with_kwargs=True)
+        for layer, each in routed(model).items()
     ]
     try:
         yield
