@@ -75,7 +75,8 @@ def run(step: Step, job: Job) -> Metrics:
     asked = samples.Asked(speech, material.asked, lens)
     first = samples.first(job, start.model, asked)
     machine.seed(step.seed)  # the adapter's start depends on nothing that came before
-    trained = trainable.make_trainable(start, vocabulary.trained(expert_choice.settled(step, job), grown))
+    weights = vocabulary.trained(expert_choice.settled(step, job), grown)
+    trained = trainable.make_trainable(start, weights)
     enable_recompute(step, trained)
     few = data.glance(material.measured, job)
     objective = learn(step, trained, material, lambda: own_of(trained.model, few))
