@@ -1,7 +1,7 @@
 """DoReMi finds shares as its paper says: Algorithm 1 by hand, and on tasks whose answer is known.
 
-Seen to fail: the excess not clipped (0.5 for 1.0); 1 for alpha in the robust gradient; 1 + eta e for
-exp(eta e) (0.545 for 0.550); no reference taken off (0.41 of the tokens to the skill, not 0.55);
+Seen to fail: the excess not clipped (0.5 for 1.0); 1 for alpha in the robust gradient; 1 + eta e
+for exp(eta e) (0.545 for 0.550); no reference taken off (0.41 to the skill, not 0.55);
 the found shares read as shares of rows (0.17 for 0.30); a search that is made again after a kill.
 """
 
