@@ -10,9 +10,9 @@ from tunelang.methods.training import DATA, running
 from tunelang.recipe.schema import Count, Field, Group, ListOf, Method, Reference, Symbol
 
 # What each metric is taken of: products, formats of rows, and whether a judge is asked.
-TOKENS = (("lm", "prompted"), ("text", "instruct", "chat"), False)
-ANSWERS = (("lm", "prompted"), ("instruct", "chat"), False)
-JUDGED = (("lm", "prompted"), ("instruct", "chat", "prompt"), True)
+TOKENS = (("lm", "prompted"), ("text", "instruct", "chat", "labelled"), False)
+ANSWERS = (("lm", "prompted"), ("instruct", "chat", "labelled"), False)
+JUDGED = (("lm", "prompted"), ("instruct", "chat", "labelled", "prompt"), True)
 NEEDS = {
     "loss": TOKENS,
     "perplexity": TOKENS,
@@ -33,8 +33,8 @@ DEFAULTS = {
     "classifier": ("accuracy", "loss", "macro_f1"),
 }
 ROWS_OF = {
-    "lm": ("text", "instruct", "chat", "prompt"),
-    "prompted": ("text", "instruct", "chat", "prompt"),
+    "lm": ("text", "instruct", "chat", "labelled", "prompt"),
+    "prompted": ("text", "instruct", "chat", "labelled", "prompt"),
     "reward": ("preference", "ranking"),
     "classifier": ("labelled",),
 }

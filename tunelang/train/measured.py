@@ -58,6 +58,8 @@ class Set:
 def measure(step: Step, job: Job, sets: Sequence[Set]) -> None:
     """Every figure of a model that writes."""
     job.phase("loading model")
+    for each in sets:
+        each.rows = [with_label_as_reply(example) for example in each.rows]
     speaker = voice.opened(step.inputs["model"], job, step.precision)
     job.phase("measuring")
     for each in sets:
@@ -73,6 +75,14 @@ def measure(step: Step, job: Job, sets: Sequence[Set]) -> None:
     for each in sets:
         compare(each)
         each.figures |= summed(each)
+
+
+def with_label_as_reply(example: Example) -> Example:
+    """A labelled row as what a model that writes is asked: its text, answered by its label."""
+    if example.kind != "labelled":
+        return example
+    values = {"prompt": str(example.values["text"]), "reply": str(example.values["label"])}
+    return Example("instruct", values, example.place)
 
 
 # --- tokens --------------------------------------------------------------------------------------
@@ -123,6 +133,8 @@ def questions(speaker: Voice, of: Set, step: Step, job: Job) -> list[Question]:
     kept = [one for one in asked if not needs or reference(one.example) is not None]
     if len(kept) < len(asked):
         job.note(f"{len(asked) - len(kept)} rows are left out: there is no reply to compare with")
+    if not kept:
+        fail("TL312", "empty-after-filters", "no question is left to answer", "raise length")
     return kept
 
 
