@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from workshop import Shop
+from workshop import Shop, part, training
 
 from tunelang.errors import UserError
+from tunelang.sources.parts import DataFormat
+from tunelang.sources.shapes import normalise
 from tunelang.train import data, rows, speech, templates
 from tunelang.train.job import Job
 from tunelang.train.losses import IGNORED
@@ -35,6 +37,43 @@ REWRITING = (
     "{% else %}{{ m['content'] }}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+
+# Writes tools, their calls and what they answer, in the manner of Qwen2.5's own template.
+TOOLS = (
+    "{% if tools %}{{ '<|im_start|>system\ntools: ' }}{% for t in tools %}{{ t | tojson }}"
+    "{% endfor %}{{ '<|im_end|>\n' }}{% endif %}{% for m in messages %}"
+    "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] }}"
+    "{% if m.tool_calls %}{% for call in m.tool_calls %}{{ '<tool_call>' }}"
+    "{{ {'name': call.function.name, 'arguments': call.function.arguments} | tojson }}"
+    "{{ '</tool_call>' }}{% endfor %}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+LOOK_UP = [{"type": "function", "function": {"name": "look_up", "parameters": {}}}]
+CALLS = [
+    {"role": "user", "content": "is it red?"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"type": "function", "function": {"name": "look_up", "arguments": '{"word": "sun"}'}}
+        ],
+    },
+    {"role": "tool", "name": "look_up", "content": "the sun was red"},
+    {"role": "assistant", "content": "it was red."},
+]
+
+
+def by_offsets(tokenizer: Any, turns: list[Any], spans: list[str], **more: Any) -> list[int]:
+    """An oracle by characters: the conversation is rendered once and tokenised as one text; a token
+    is trained where it lies within one of `spans`, the replies as they stand in that text."""
+    text = tokenizer.apply_chat_template(turns, tokenize=False, **more)
+    made = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ranges, at = [], 0
+    for span in spans:
+        start = text.index(span, at)
+        at = start + len(span)
+        ranges.append((start, at))
+    return [int(any(a <= b and c <= d for a, d in ranges)) for b, c in made["offset_mapping"]]
 
 
 @pytest.fixture
@@ -65,6 +104,89 @@ def test_masks_equal_the_templates_own_marks(tokenizer: Any) -> None:
     )
     assert tokens.ids == oracle["input_ids"]
     assert [int(mine) for mine in tokens.trained] == list(oracle["assistant_masks"])
+
+
+@pytest.mark.parametrize(
+    ("template", "end"), [(CHATML, "<|im_end|>"), (LLAMA3, "<|im_end|>"), (UNMARKED, "<|im_end|>")]
+)
+def test_masks_equal_the_oracle_by_characters(tokenizer: Any, template: str, end: str) -> None:
+    """P24: prefix rendering gives exactly the tokens of the replies and their ends, for several
+    templates, multi-turn and with a system prompt.
+
+    Seen to fail when `until_end` marked the line end after a turn too, and when the context before
+    the second reply was marked.
+    """
+    tokenizer.chat_template = template.replace("<|eot_id|>", end)
+    tokens = templates.conversation(tokenizer, TURNS, "row 1")
+    spans = [f"the cat{end}", f"the dog.{end}"]
+    assert [int(mine) for mine in tokens.trained] == by_offsets(tokenizer, TURNS, spans)
+
+
+def test_calls_of_tools_are_trained_and_what_tools_answer_is_not(tokenizer: Any) -> None:
+    """P24 with tools: the call is the assistant's, the list of tools and the answer are not.
+
+    Seen to fail when the tools were not passed to the template.
+    """
+    row = normalise(
+        {"messages": CALLS, "tools": LOOK_UP},
+        DataFormat(kind="chat", columns={"messages": "messages", "tools": "tools"}),
+        "row 1",
+    )
+    assert row["messages"][1]["tool_calls"][0]["function"]["arguments"] == {"word": "sun"}
+    tokenizer.chat_template = TOOLS
+    written = rows.tokens_of(Speech(tokenizer, TOOLS), data.Example("chat", row, "row 1"))
+    call = '<tool_call>{"name": "look_up", "arguments": {"word": "sun"}}</tool_call><|im_end|>'
+    spans = [call, "it was red.<|im_end|>"]
+    oracle = by_offsets(tokenizer, row["messages"], spans, tools=LOOK_UP)
+    assert [int(mine) for mine in written.trained] == oracle
+    assert "tools: " in tokenizer.decode(written.ids)
+
+
+@pytest.mark.parametrize("left_out", ["tools", "tool_calls"])
+def test_a_template_that_knows_no_tools_is_refused(tokenizer: Any, left_out: str) -> None:
+    """Nothing is left out in silence: the row is named.
+
+    Seen to fail when `need_tools` was not called: ChatML wrote an empty turn for the call.
+    """
+    tokenizer.chat_template = CHATML
+    example = {"messages": TURNS, "tools": LOOK_UP}
+    if left_out == "tool_calls":
+        columns = DataFormat(kind="chat", columns={"messages": "messages"})
+        example = normalise({"messages": CALLS}, columns, "row 1")
+    with pytest.raises(UserError) as told:
+        rows.tokens_of(Speech(tokenizer, CHATML), data.Example("chat", example, "a.jsonl:3"))
+    assert told.value.diagnostic.code == "TL401"
+    assert f"a.jsonl:3: the row has {left_out}" in told.value.diagnostic.message
+
+
+def test_the_last_reply_alone_is_trained_where_asked(tokenizer: Any) -> None:
+    """`loss_on = last`: the second reply and its end; `assistant`: both.
+
+    Seen to fail when earlier marks were kept.
+    """
+    tokenizer.chat_template = UNMARKED
+    example = data.Example("chat", {"messages": TURNS}, "row 1")
+    found = {}
+    for loss_on in ("last", "assistant"):
+        (row,) = rows.Writer(Speech(tokenizer, UNMARKED), 200, loss_on)(example)
+        found[loss_on] = tokenizer.decode([label for label in row.labels if label != IGNORED])
+    assert found == {
+        "last": "the dog.<|im_end|>",
+        "assistant": "the cat<|im_end|>the dog.<|im_end|>",
+    }
+
+
+def test_rows_that_begin_twice_are_stopped(shop: Shop) -> None:
+    """L06: data that brings its own <s> beside the template's is told before anything trains.
+
+    Seen to fail when the self-check looked for three of them.
+    """
+    double = "{{ bos_token }}{{ bos_token }}" + CHATML
+    turns = part("chat", [{"messages": TURNS} for _ in range(12)], hold_out=None)
+    step = training("instruction_tuning", "twice", turns, length=300, fields={"template": double})
+    with pytest.raises(UserError) as told:
+        shop.run(step)
+    assert "one-bos" in told.value.diagnostic.message
 
 
 def test_tokens_are_those_of_the_whole_conversation(tokenizer: Any) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from workshop import Shop, part, texts, training
 
+from tunelang.errors import UserError
 from tunelang.train import evaluate, forward, packing
 from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
@@ -16,7 +19,10 @@ ROWS = [Row(list(range(5, 5 + size)), list(range(5, 5 + size))) for size in (7, 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_packed_equals_padded(shop: Shop, attention: str) -> None:
-    """The same loss to 1e-6, with rows packed, padded and packed again."""
+    """P03: the same loss to 1e-6, with rows packed, padded and packed again.
+
+    Seen to fail when `packing.join` numbered positions through the whole sequence.
+    """
     model = shop.load().model
     model.set_attn_implementation(attention)
     lens = Lens("fp32", "cpu", 0)
@@ -38,6 +44,45 @@ def test_an_attention_mask_would_leak(shop: Shop) -> None:
         use_cache=False,
     ).last_hidden_state
     assert float((apart - leaking).abs().max()) > 1e-2
+
+
+def test_a_cache_would_leak(shop: Shop) -> None:
+    """The same trap by another door: `use_cache=True`, the default, lets rows see each other."""
+    model = shop.load().model
+    batch = forward.collate(packing.pack(ROWS, 64), 0, "cpu")
+    states = [
+        model.model(
+            input_ids=batch.ids, position_ids=batch.positions, use_cache=cache
+        ).last_hidden_state
+        for cache in (False, True)
+    ]
+    assert torch.equal(states[0], forward.hidden_states(model, batch.ids, batch.positions))
+    assert float((states[0] - states[1]).abs().max()) > 1e-2
+
+
+def test_a_run_whose_packed_rows_leak_is_stopped(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L03: the self-check compares packed rows with the same rows alone before training.
+
+    Seen to fail when `packing.check` was not called: the leaking run went through.
+    """
+    data = part("text", texts())
+    shop.run(training("domain_adaptation", "apart", data, fields={"packing": True}))
+    check = next(e for e in shop.events("apart") if e.get("name") == "packed-rows-apart")
+    assert check["ok"] and check["value"] < 1e-6
+
+    def leaking(model: Any, ids: torch.Tensor, positions: torch.Tensor | None = None) -> Any:
+        decoder = forward.causal(model).get_decoder()
+        ones = torch.ones_like(ids)
+        return decoder(
+            input_ids=ids, position_ids=positions, attention_mask=ones, use_cache=False
+        ).last_hidden_state
+
+    monkeypatch.setattr(forward, "hidden_states", leaking)
+    with pytest.raises(UserError) as told:
+        shop.run(training("domain_adaptation", "leaking", data, fields={"packing": True}))
+    assert "packed-rows-apart" in told.value.diagnostic.message
 
 
 def test_padding_of_packed_rows_is_a_row_of_its_own() -> None:
