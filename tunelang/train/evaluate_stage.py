@@ -99,8 +99,7 @@ def write(step: Step, job: Job, own: Set, metrics: Metrics) -> None:
         if answers:
             generate_stage.lines(folder / ANSWERS, answers)
             write_json(folder / "samples.json", shown)
-        said = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
-        product.describe(step, job, {**said, "rows": len(own.rows)})
+        product.describe(step, job, {**product.NO_MODEL, "rows": len(own.rows)})
         write_json(folder / "metrics.json", {**metrics, "series": []})
         product.close(step, job)
 

@@ -35,8 +35,7 @@ def run(step: Step, job: Job) -> Metrics:
         else:
             whole(step, job, folder)
         exemplars(ref, job, folder)
-        said = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
-        product.describe(step, job, {**said, "format": form["kind"]})
+        product.describe(step, job, {**product.NO_MODEL, "format": form["kind"]})
         write_json(job.product / "metrics.json", {"before": {}, "after": {}, "series": []})
         product.close(step, job)
     return {"before": {}, "after": {}}

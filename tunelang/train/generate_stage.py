@@ -164,8 +164,8 @@ def write(step: Step, job: Job, made: tuple[Sequence[Row], Sequence[Made], Metri
     with room(job.home, f"the rows of `{step.name}` cannot be written"):
         lines(folder / data.ROWS, rows)
         lines(folder / "answers.jsonl", [whole(one) for one in lists])
-        said = {"format": chooser(step).format, "rows": len(rows), "tokenizer": None}
-        product.describe(step, job, {"base": None, "quant": None, "deltas": [], **said})
+        said = {"format": chooser(step).format, "rows": len(rows)}
+        product.describe(step, job, {**product.NO_MODEL, **said})
         write_json(folder / "metrics.json", {**metrics, "series": []})
         write_json(folder / "samples.json", shown)
         product.close(step, job)

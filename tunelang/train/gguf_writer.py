@@ -171,8 +171,8 @@ def words(writer: GGUFWriter, tokenizer: Any, rows: int) -> None:
 def token_type(number: int, vocabulary: dict[int, str], added: dict[int, Any]) -> int:
     """Normal, added by hand, a control token, or a row that no token has."""
     if number in added:
-        return TokenType.CONTROL if added[number]["special"] else TokenType.USER_DEFINED
-    return TokenType.NORMAL if number in vocabulary else TokenType.UNUSED
+        return int(TokenType.CONTROL if added[number]["special"] else TokenType.USER_DEFINED)
+    return int(TokenType.NORMAL if number in vocabulary else TokenType.UNUSED)
 
 
 def special(writer: GGUFWriter, tokenizer: Any) -> None:

@@ -117,7 +117,7 @@ def written(speaker: Voice, writer: Writer, example: Example) -> list[Row]:
     if speaker.prompted is None or example.kind == "text":
         return writer(example)
     whole = rows.tokens_of(speaker.speech, example)
-    words = rows.asked(example, turns=speaker.speech.template is not None)
+    words = rows.asked(example, turns=speaker.speech.template is not None) or ""
     before = speaker.ids(words, example.place)
     said = [token for token, mine in zip(whole.ids, whole.trained, strict=True) if mine]
     return [Row(before + said, [IGNORED] * len(before) + said)]

@@ -22,6 +22,8 @@ from tunelang.train.job import Job
 from tunelang.train.trainable import Trained, save_adapter
 
 Metrics = Mapping[str, Mapping[str, float]]
+# What product.json says of an object that no stage starts from: rows, figures, an export.
+NO_MODEL: Mapping[str, Any] = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
 
 
 @dataclass(frozen=True)
