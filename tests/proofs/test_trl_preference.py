@@ -3,9 +3,9 @@
 The rows are those that TRL made of the same text. Four updates of eight rows: the loss and the
 gradient norm of each, and the weights that they end in.
 
-Seen to fail: with log-ratios not over their length in ipo; with the baseline of kto left out; with
-the likelihood of replies alone in orpo (TRL reads prompts too); with gamma times beta in simpo; with
-dpo's gap turned round.
+Seen to fail: with log-ratios not over their length in ipo; with the baseline of kto left out;
+with the likelihood of replies alone in orpo (TRL reads prompts too); with gamma times beta in
+simpo; with dpo's gap turned round.
 """
 
 from __future__ import annotations
