@@ -82,6 +82,9 @@ def anchored(
 def tell(step: Step, job: Job, found: Sequence[Group]) -> None:
     """Say which groups train, from when on and how fast."""
     names = ", ".join(group.name for group in found)
+    if len(found) == 1:
+        job.note(f"only {found[0].name} trains: probe, unfreeze and discriminative change nothing")
+        return
     factor, when = float(step.fields["discriminative"]), timetable(step)
     slower = f"each at the rate above it / {factor:g}" if factor != 1 else "all at one rate"
     job.note(f"{len(found)} groups train, lowest first: {names}; {slower}")
