@@ -21,7 +21,7 @@ def reward_before_sft(resolved: Resolved) -> Iterator[Diagnostic]:
         judge = recipe.declared.get(reward.name) if reward else None
         is_judge = judge and judge.product == "reward"
         start = graph.start_of(judge) if judge and is_judge else None
-        if policy and start and start != policy.name:
+        if policy and reward and start and start != policy.name:
             yield warning(
                 "TL502",
                 "reward-before-sft",
