@@ -118,7 +118,7 @@ TFEW = {
         lr="3e-3",
         schedule="linear(warmup = 6%)",
     ),
-    "weights": Field(weights("ia3", "lora", "full"), "what trains", "ia3"),
+    "weights": Field(weights("ia3", "lora", "qlora", "full"), "what trains", "ia3"),
 }
 CHOSEN = method(
     "tfew",

@@ -11,6 +11,8 @@ from tunelang.recipe.resolve import Resolved
 from tunelang.rules.edits import setting
 from tunelang.rules.stages import POLICIES, reference, stages
 
+INTO_WEIGHTS = ("full", "layers", "ia3")  # what ia3 learns is merged into the weights
+
 
 def tokenizers_differ(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL409: policy, reference and reward come from different models, so they read other tokens."""
@@ -38,11 +40,12 @@ def quantised_full_tuning(resolved: Resolved) -> Iterator[Diagnostic]:
         start = recipe.declared.get(graph.start_of(stage) or "")
         if start is None or start.kind != "stage" or kind_of(stage) == "qlora":
             continue
-        if quantised(recipe, start) and kind_of(stage) in ("full", "layers"):
+        if quantised(recipe, start) and kind_of(stage) in INTO_WEIGHTS:
+            what = "scales weights" if kind_of(stage) == "ia3" else "tunes every weight"
             yield error(
                 "TL412",
                 "quantised-full-tuning",
-                f"`{stage.name}` tunes every weight of `{start.name}`, which has 4-bit weights",
+                f"`{stage.name}` {what} of `{start.name}`, which has 4-bit weights",
                 stage.span_of("weights"),
                 "cannot train 4-bit weights",
                 others=(Label(start.span_of("weights"), "4-bit here"),),
