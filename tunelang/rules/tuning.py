@@ -29,6 +29,14 @@ LR: Mapping[str, tuple[float, float]] = {
     "ppo": (1e-7, 2e-5),
     "grpo": (1e-7, 2e-5),  # 1e-6 in DeepSeekMath (arXiv 2402.03300) and DAPO (arXiv 2503.14476)
     "rloo": (1e-7, 2e-5),  # 1e-6 is TRL's default
+    # 5e-7 in the code of arXiv 2305.18290 and in Zephyr (arXiv 2310.16944), 1e-6 TRL's default
+    "dpo": (1e-7, 1e-5),
+    "ipo": (1e-7, 1e-5),
+    "kto": (1e-7, 1e-5),
+    "simpo": (1e-7, 1e-5),  # 3e-7 to 1e-6 in arXiv 2405.14734
+    "orpo": (1e-6, 1e-4),  # 5e-6 and 8e-6 in arXiv 2403.07691, beside an sft loss
+    # 5e-6 in arXiv 2306.17492, 2e-5 in the code of arXiv 2304.05302
+    "comparative_ranking": (1e-7, 5e-5),
 }
 # Adapters take about ten times the rate ("LoRA Without Regret", 2025); half to twice that.
 ADAPTER, ADAPTER_LOW, ADAPTER_HIGH = 10, 5, 20
