@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 
@@ -81,14 +81,29 @@ def root_of(recipe: Recipe, name: str) -> str | None:
 
     None where the way is broken.
     """
+    return _last(recipe, name, lambda declared: base_of(declared) or start_of(declared))
+
+
+def tongue_of(recipe: Recipe, name: str) -> str | None:
+    """The model declaration whose tokenizer a stage or model speaks: its root's, unless a stage
+    on the way took another's (`tokenizer = ...`)."""
+
+    def before(declared: Declared) -> str | None:
+        other = declared.get("tokenizer") if declared.kind == "stage" else None
+        return other.name if isinstance(other, Ref) else base_of(declared) or start_of(declared)
+
+    return _last(recipe, name, before)
+
+
+def _last(recipe: Recipe, name: str, before: Callable[[Declared], str | None]) -> str | None:
+    """The model with nothing before it that a declaration goes back to."""
     seen: set[str] = set()
     while name in recipe.declared and name not in seen:
         seen.add(name)
         declared = recipe.declared[name]
-        below = base_of(declared)
-        if declared.kind == "model" and not below:
+        if declared.kind == "model" and not base_of(declared):
             return name
-        name = below or start_of(declared) or ""
+        name = before(declared) or ""
     return None
 
 

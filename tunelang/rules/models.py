@@ -18,10 +18,10 @@ def tokenizers_differ(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL409: policy, reference and reward come from different models, so they read other tokens."""
     for recipe, stage in stages(resolved, *POLICIES):
         policy = stage.get("policy")
-        start = graph.root_of(recipe, policy.name) if policy else None
+        start = graph.tongue_of(recipe, policy.name) if policy else None
         for path in ("reference", "reward", "value.from"):
             ref = reference(stage, path)
-            root = graph.root_of(recipe, ref.name) if ref else None
+            root = graph.tongue_of(recipe, ref.name) if ref else None
             if start and root and root != start:
                 yield error(
                     "TL409",

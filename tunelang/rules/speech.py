@@ -62,7 +62,7 @@ def voices(resolved: Resolved) -> Iterator[Voice]:
     recipe = resolved.recipe
     assert recipe is not None
     for stage in recipe.stages.values():
-        root = recipe.declared.get(graph.root_of(recipe, stage.name) or "")
+        root = recipe.declared.get(graph.tongue_of(recipe, stage.name) or "")
         if root is not None:
             yield Voice(recipe, stage, root, tokenizer_of(recipe, root), _before(recipe, stage))
 
@@ -129,6 +129,8 @@ def _before(recipe: Recipe, stage: Declared) -> Declared | None:
     while current and current.kind == "stage" and current.name not in seen:
         if current.get("template"):
             return current
+        if current.get("tokenizer"):
+            return None
         seen.add(current.name)
         current = recipe.declared.get(graph.start_of(current) or "")
     return None
