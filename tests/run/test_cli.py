@@ -96,11 +96,13 @@ def test_hub_needs_consent(recipe, planned, outcome, make, plan, monkeypatch):
 
 
 def test_stages_that_cannot_talk(recipe, planned, make, plan):
-    """An unknown stage, a reward model and a stage that has not run are told apart."""
-    planned(plan(make("sft"), make("judge", product="reward")))
+    """An unknown stage, products that write nothing and a stage that has not run are told apart."""
+    silent = [make("judge", product="reward"), make("sort", product="classifier")]
+    planned(plan(make("sft"), *silent))
     for stage, said in (
         ("stf", "its stages are sft, judge"),
         ("judge", "it scores replies"),
+        ("sort", "it tells classes"),
         ("sft", f"tunelang run {recipe}"),
     ):
         code, told = call(chat.chat, stage, "--recipe", recipe)
