@@ -105,6 +105,31 @@ def test_everything_trained_means_models_of_their_own(judged: Shop) -> None:
     assert trains == [True, False, True, False]
 
 
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_without_a_critic_there_is_no_value_model(judged: Shop, method: str) -> None:
+    """Adapters of policy and reward alone over one base, and only the policy's train."""
+    who = casting(judged, step_of("shared", method=method))
+    assert who.critic is None
+    assert who.policy.model is judge_of(who).role.model is who.reference.model
+    names = {path for path, w in who.trained.model.named_parameters() if w.requires_grad}
+    assert names and all(".policy." in path for path in names)
+    assert not any(".value." in path for path, _ in who.trained.model.named_parameters())
+
+
+@pytest.mark.parametrize("method", ["ppo", "grpo", "rloo"])
+def test_a_function_takes_no_copy_of_a_model(judged: Shop, method: str) -> None:
+    """weights = full and a function: policy, frozen reference, and ppo's value model, no more."""
+    fields = {"reward": {"kind": "length", "target": 4.0}}
+    who = casting(judged, step_of("free", method=method, weights="full", fields=fields))
+    assert who.judge is None
+    assert not any(w.requires_grad for w in who.reference.model.parameters())
+    assert who.reference.model is not who.policy.model
+    assert (who.critic is not None) == (method == "ppo")
+    if who.critic:
+        assert who.critic.role.model is not who.policy.model
+        assert not who.critic.head.weight.any()
+
+
 def test_a_reward_on_other_weights_is_a_model_of_its_own(judged: Shop) -> None:
     """The policy went on from the reward's start: the reward is not put on the wrong weights."""
     data = part("text", texts())
