@@ -21,10 +21,7 @@ def unseeded_sampling(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL806: rows that later stages train on would be others where the default seed changes."""
     for _, stage in stages(resolved, *DRAWS):
         seed = stage.values.get("seed")
-        draws = stage.get("sampling.temperature") and (
-            stage.product == "data" or set(wanted(stage)) & set(ANSWERED)
-        )
-        if draws and seed and seed.is_default:
+        if _draws(stage) and drawn(stage) and seed and seed.is_default:
             yield warning(
                 "TL806",
                 "unseeded-sampling",
@@ -44,6 +41,13 @@ def wanted(stage: Declared) -> tuple[str, ...]:
     named = tuple(map(str, stage.get("metrics") or ()))
     gated = tuple(check.metric for check in stage.checks if check.on is None)
     return (*(named or DEFAULTS["lm"]), *gated)
+
+
+def drawn(stage: Declared) -> int:
+    """Tokens of the longest reply that a stage draws while it trains nothing, 0 for none."""
+    reply = stage.get("sampling.reply")
+    draws = stage.product == "data" or set(wanted(stage)) & set(ANSWERED)
+    return int(reply.amount) if reply and draws else 0
 
 
 def choice_without_scores(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -67,17 +71,17 @@ def too_few_replies(resolved: Resolved) -> Iterator[Diagnostic]:
         keep: Choice | None = stage.get("keep")
         least = {"extremes": 2}.get(keep.name, 1) if keep else 1
         least = keep.get("count") if keep and keep.name == "best" else least
-        drawn = stage.get("replies") or 1
-        if drawn < least or (keep and keep.name == "best" and drawn == 1):
+        replies = stage.get("replies") or 1
+        if replies < least or (keep and keep.name == "best" and replies == 1):
             more = max(2 * least, 4)
             yield error(
                 "TL541",
                 "too-few-replies",
-                f"`{stage.name}` draws {drawn} of each prompt, too few to keep "
+                f"`{stage.name}` draws {replies} of each prompt, too few to keep "
                 f"`{keep.name if keep else ''}` of them",
                 stage.span_of("keep"),
                 "nothing to choose from",
-                others=(Label(stage.span_of("replies"), f"draws {drawn}"),),
+                others=(Label(stage.span_of("replies"), f"draws {replies}"),),
                 help=f"write `replies = {more}`",
                 fix=setting(stage, "replies", str(more)),
             )

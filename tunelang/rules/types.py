@@ -10,7 +10,7 @@ from tunelang.recipe.model import Declared
 from tunelang.recipe.resolve import Resolved
 from tunelang.units import Quantity
 
-LENGTHS = ("length", "rollout.reply")
+LENGTHS = ("length", "rollout.reply", "sampling.reply")
 _ROUND = re.compile(r"([0-9]+)k\b")
 
 

@@ -12,6 +12,7 @@ from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN
 from tunelang.recipe.model import Choice, Declared
 from tunelang.rules.edits import setting
+from tunelang.rules.finishing import drawn
 from tunelang.rules.stages import POLICIES
 
 LOST = 0.05  # language.md, rule TL309: more than 5% of rows
@@ -109,7 +110,7 @@ def longer_than_model(plan: Plan, context: Context) -> Iterator[Diagnostic]:
         if stage is None or stage.kind != "stage" or not most or not step.length:
             continue
         reply = stage.get("rollout.reply")
-        written = int(reply.amount) if reply else 0
+        written = int(reply.amount) if reply else drawn(stage)
         if step.length + written > most * _stretch(stage):
             yield _too_long(stage, step, written, int(most * _stretch(stage)))
 

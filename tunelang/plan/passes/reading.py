@@ -12,10 +12,10 @@ from tunelang.plan.machines import hardware_of, machine_of
 from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN
 from tunelang.recipe.model import Declared
+from tunelang.rules.finishing import drawn
 from tunelang.rules.models import quantised
 
 GIB = 2**30
-REPLIES = ("sampling.reply",)  # fields that hold the longest reply
 WHOLE = ("merge", "export")  # methods that hold weights in fp32 and pass no rows
 
 
@@ -40,13 +40,12 @@ def work_of(step: Step, stage: Declared, shape: Architecture, context: Context) 
     rows = (extent.rows if extent else None) or 0
     micro = stage.get("micro")
     start = context.recipe.declared.get((stage.get("model") or stage).name)
-    reply = next((stage.get(path) for path in REPLIES if stage.get(path)), None)
     return Reading(
         shape,
         4 if step.precision == "fp32" else 2,
         sequences=rows * (stage.get("replies") or 1),
         prompt=_prompt(step, context),
-        reply=int(reply.amount) if reply else 0,
+        reply=drawn(stage),
         models=len({ref.model_dump_json() for ref in step.inputs.values()}),
         quantised=bool(start and start.kind == "stage" and quantised(context.recipe, start)),
         micro=int(micro.amount) if micro else None,
