@@ -448,6 +448,7 @@ def test_a_config_names_the_experts(shop: Shop) -> None:
     shop.run(step)
     said = json.loads((shop.store.object("named") / "experts" / "experts.json").read_text())
     assert said["experts"] == {"1": [0, 5], "2": [7]}
+    assert any("3 experts of 2 layers" in text for text in shop.said("named", "note"))
     shop.forget("named")
 
 

@@ -22,13 +22,15 @@ def settled(step: Step, job: Job) -> Weights:
     if step.weights.kind != "experts":
         return step.weights
     fields = step.weights.fields
-    selection, more = named(fields) if fields.get("config") else chosen(step, job)
+    selection, more = named(fields, job) if fields.get("config") else chosen(step, job)
     return step.weights.model_copy(update={"fields": {**fields, **more, "selection": selection}})
 
 
-def named(fields: dict[str, Any]) -> tuple[Selection, dict[str, Any]]:
+def named(fields: dict[str, Any], job: Job) -> tuple[Selection, dict[str, Any]]:
     """The selection of an expert config, which the plan has read."""
     selection, shared = scored.selection_of(fields["config"])
+    total = sum(map(len, selection.values()))
+    job.note(f"{total} experts of {len(selection)} layers train, as the expert config names them")
     return selection, {"shared": shared or bool(fields.get("shared"))}
 
 
