@@ -72,7 +72,9 @@ def picked(model: Any, asked: Sequence[Choices], lens: Lens) -> list[int]:
             few = [asked[at] for at in group]
             scores, owner = token_scores(model, few, lens)
             every = means(scores, owner, sum(len(one.rows) for one in few))
-            for at, beta in zip(group, every.split([len(one.rows) for one in few]), strict=True):
+            for at, beta in zip(
+                group, torch.split(every, [len(one.rows) for one in few]), strict=True
+            ):
                 found[at] = int(beta.argmax())
     return found
 

@@ -193,8 +193,13 @@ def logistic(found: Tensor, truth: Tensor, classes: int) -> tuple[Tensor, Tensor
     weight = torch.zeros(classes, found.shape[1], dtype=found.dtype, device=found.device)
     bias = torch.zeros(classes, dtype=found.dtype, device=found.device)
     both = [weight.requires_grad_(True), bias.requires_grad_(True)]
-    how = {"max_iter": ROUNDS, "tolerance_grad": 1e-7, "tolerance_change": 1e-12}
-    search = torch.optim.LBFGS(both, line_search_fn="strong_wolfe", **how)
+    search = torch.optim.LBFGS(
+        both,
+        max_iter=ROUNDS,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         search.zero_grad()

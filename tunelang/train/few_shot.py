@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tunelang.plan.ir import Step
@@ -68,11 +69,9 @@ def run(step: Step, job: Job) -> Metrics:
     job.phase("measuring")
     metrics = {}
     for when, shots in (("before", False), ("after", True)):
-        own = measure(bench, asked, job, shots=shots)
-        found = gauges.measure(
-            gates, own, lambda rows, shots=shots: measure(bench, rows, job, shots=shots)
-        )
-        metrics[when] = own | found
+        take = partial(measure, bench, job, shots)
+        own = take(asked)
+        metrics[when] = own | gauges.measure(gates, own, take)
         job.measure(when, 0, metrics[when])
     shown = compare(bench, asked, job)
     write(step, job, start, bench.made, (metrics, shown))
@@ -134,7 +133,7 @@ def tell(made: Prompted, job: Job) -> None:
     job.note(f"{said}, and {short} shots that make no whole round are not used" if short else said)
 
 
-def measure(bench: Bench, asked: Sequence[Question], job: Job, *, shots: bool) -> dict[str, float]:
+def measure(bench: Bench, job: Job, shots: bool, asked: Sequence[Question]) -> dict[str, float]:
     """Loss, perplexity and token accuracy of right answers, and accuracy among the choices."""
     fitting = [one for one in asked if prompted.fits(bench.made, one.prompt, one.place)]
     if len(fitting) < len(asked):

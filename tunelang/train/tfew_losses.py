@@ -40,6 +40,6 @@ def length_normalised_sum(beta: Tensor, sizes: Sequence[int], right: Sequence[in
     `beta` [R] over all choices, `sizes` how many choices each of B questions has, `right` the
     number of the right one in each -> []; 0 for a question with one choice.
     """
-    each = beta.split(list(sizes))
+    each = torch.split(beta, list(sizes))
     losses = [-F.log_softmax(one, dim=0)[at] for one, at in zip(each, right, strict=True)]
     return torch.stack(losses).sum()
