@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from tunelang.plan.ir import Plan, Step
-from tunelang.plan.mixing import Shared, shared
+from tunelang.plan.mixing import shared
+from tunelang.plan.shares import shares
 
 COLUMNS = ("stage", "method", "", "steps", "batch", "memory", "time", "cost")
 
@@ -97,9 +98,7 @@ def _notes(plan: Plan) -> list[str]:
         for part in step.data.parts
         if part.format.recognised
     ]
-    shares = [
-        f"mix     {step.name}: {_shares(found)}" for step in plan.steps if (found := shared(step))
-    ]
+    mixes = [f"mix     {step.name}: {found}" for step in plan.steps if (found := _shares(step))]
     rests = [
         f"rests on {text}"
         for text in dict.fromkeys(s.estimate.basis for s in plan.steps if s.estimate)
@@ -109,15 +108,22 @@ def _notes(plan: Plan) -> list[str]:
         for s in plan.steps
         if s.schedule and not s.estimate
     ]
-    return [*notes, *dict.fromkeys(shapes), *shares, *rests, *unknown]
+    return [*notes, *dict.fromkeys(shapes), *mixes, *rests, *unknown]
 
 
-def _shares(parts: Sequence[Shared]) -> str:
-    """Both ways to count them; tokens are estimated from characters."""
-    return "; ".join(
+def _shares(step: Step) -> str:
+    """Both ways to count them; tokens are estimated from characters, of rows that are here."""
+    counted = [
         f"{part.name} {part.rows:.0%} of rows, about {part.tokens:.0%} of trained tokens"
-        for part in parts
-    )
+        for part in shared(step)
+    ]
+    if not counted and step.data and len(step.data.parts) > 1 and step.data.strategy == "fixed":
+        of = "trained tokens" if step.data.by == "tokens" else "rows"
+        counted = [
+            f"{part.name} {share:.0%} of {of}"
+            for part, share in zip(step.data.parts, shares(step.data, []), strict=True)
+        ]
+    return "; ".join(counted)
 
 
 def _where(step: Step) -> str:
