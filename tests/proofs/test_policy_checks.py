@@ -1,4 +1,4 @@
-"""L11 and L20: what ends a run of ppo, grpo or rloo that cannot be trusted.
+"""L11, L19 and L20: what ends a run of ppo, grpo or rloo that cannot be trusted.
 
 Seen to fail: with LEASH at 50; with the count of strained iterations never set back; with the
 standard error left out of `below_zero`; with `isfinite` exchanged for `isnan`.
@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 import torch
-from workshop import TINY, collect
+from workshop import TINY, Shop, collect
 
 from tunelang.errors import UserError
 from tunelang.plan.ir import StoreModel
 from tunelang.train import policy_checks
 from tunelang.train.evaluate import Lens
-from tunelang.train.experience import Rollout, Stats
+from tunelang.train.experience import Rollout, Settings, Stats, log_probabilities_of
+from tunelang.train.generate import Sampling
 from tunelang.train.job import Job
 from tunelang.train.policy_run import State
+from tunelang.train.roles import Role
+from tunelang.train.rollout import sample
 
 
 def run_of(
@@ -114,3 +117,24 @@ def test_a_kl_below_zero_is_other_tokens_than_were_drawn() -> None:
     with pytest.raises(UserError) as told:
         policy_checks.leash(this, rollout(-0.5, -0.6, -0.4, -0.5))
     assert refused(told) == "TL791"
+
+
+@pytest.mark.parametrize(("temperature", "ok"), [(0.7, True), (1.0, False)])
+def test_replies_drawn_otherwise_than_trained_are_refused(
+    shop: Shop, temperature: float, ok: bool
+) -> None:
+    """L19: drawn at 0.7 and trained at 0.7 is right; trained at 1.0 is not, and is refused."""
+    model = shop.load().model
+    this, events = run_of()
+    prompts = [[5, 6, 7, 8], [9], [10, 11]]
+    rows = sample(model, prompts, this.who.lens, Sampling(8, frozenset(), 0.7, 0))
+    settings = Settings(temperature, epochs=1, minibatches=1, micro=3, max_grad_norm=1.0)
+    old = log_probabilities_of(Role(model, None), rows, this.who.lens, settings)
+    found = Rollout(rows, torch.ones(3, 8, dtype=torch.bool), old, old, torch.zeros(3), 0.05)
+    if ok:
+        policy_checks.trained_as_drawn(this, found)
+        assert events[0]["value"] < 1e-5
+        return
+    with pytest.raises(UserError) as told:
+        policy_checks.trained_as_drawn(this, found)
+    assert refused(told) == "TL790"

@@ -52,7 +52,12 @@ def test_a_run_tells_what_the_contract_promises(judged: Shop) -> None:
     assert abs(metrics["before"]["kl"]) < 1e-3
     events = judged.events("told")
     checks = {event["name"]: event["ok"] for event in events if event["event"] == "check"}
-    assert checks.keys() >= {"first-kl-is-zero", "first-ratio-is-one", "rewards-are-finite"}
+    assert checks.keys() >= {
+        "first-kl-is-zero",
+        "first-ratio-is-one",
+        "rewards-are-finite",
+        "trained-as-drawn",
+    }
     assert all(checks.values())
     assert judged.said("told", "warning") == []
     told = [event["metrics"] for event in events if event["event"] == "progress"]

@@ -63,7 +63,8 @@ def _update(work: Work, checkpointing: bool) -> float:
         return passes * _forward(work, tokens)
     # Policy and value train on each pass over the rollout; they and what is frozen score it once.
     training = 1 + work.critic
-    return (training * (passes * work.epochs + 1) + work.frozen) * _forward(work, tokens)
+    scored = (training * (passes * work.epochs + 1) + work.frozen) * _forward(work, tokens)
+    return scored + passes * _forward(work, float(work.texts))
 
 
 def _rollout(work: Work, machine: Machine) -> float:

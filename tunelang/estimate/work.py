@@ -39,6 +39,7 @@ class Work:
     epochs: int = 1
     frozen: int = 2  # a policy's reference and reward model
     critic: bool = True  # ppo's value model
+    texts: int = 0  # tokens that ppo's pretraining mix adds to an iteration
     rows: int = 1
     micro: int | None = None
     recompute: bool | None = None

@@ -33,6 +33,19 @@ def begins_at_reference(this: Run, found: Rollout) -> None:
     this.job.check("first-kl-is-zero", off, off <= FIRST_KL[this.who.lens.precision], trouble)
 
 
+def trained_as_drawn(this: Run, found: Rollout) -> None:
+    """Training sees the probabilities that replies were drawn with: no truncated sampling, no
+    other temperature, no other positions (TRL issues 235, 736, 1005)."""
+    drawn = [row.drawn for row in found.rows if row.drawn is not None]
+    if len(drawn) < len(found.rows):
+        return
+    gap = (found.old * found.mask).sum(1).cpu() - torch.tensor(drawn)
+    off = float(gap.abs().sum() / found.mask.sum())
+    message = f"replies are drawn with other probabilities than are trained: {off:.4f} nats a token"
+    trouble = (message, "the model computes otherwise with a cache, or with padding on the left")
+    this.job.check("trained-as-drawn", off, off <= FIRST_KL[this.who.lens.precision], trouble)
+
+
 def rewards_are_finite(this: Run, scores: Tensor) -> None:
     """Every score is a number: told once, and looked at in every iteration."""
     share = float(torch.isfinite(scores).float().mean())

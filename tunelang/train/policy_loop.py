@@ -142,6 +142,7 @@ def iteration(this: Run, asked: Sequence[Asked]) -> None:
     policy_checks.rewards_are_finite(this, scores)
     found = rollout(this.who, episodes, scores, state.coefficient, this.settings)
     if state.at == 0:
+        policy_checks.trained_as_drawn(this, found)
         policy_checks.begins_at_reference(this, found)
     stats = learn(this.who, this.algorithm.experience(this.who, found), learner(this))
     if state.at == 0:

@@ -14,17 +14,21 @@ from torch import Tensor
 
 from tunelang.train import forward
 from tunelang.train.evaluate import Lens
-from tunelang.train.generate import Sampling, stream
+from tunelang.train.generate import Sampling, draw, stream
 from tunelang.train.losses import log_probabilities
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A prompt and the reply to it, the token that ends it included if it ends."""
+    """A prompt and the reply to it, the token that ends it included if it ends.
+
+    `drawn` is the log-probability of the reply, in nats, at the moment it was drawn.
+    """
 
     prompt: list[int]
     reply: list[int]
     ended: bool
+    drawn: float | None = None
 
     @property
     def ids(self) -> list[int]:
@@ -55,18 +59,29 @@ def sample(
     model: Any, prompts: Sequence[list[int]], lens: Lens, sampling: Sampling
 ) -> list[Episode]:
     """One reply to each prompt, in micro-batches that the caller chose by how many it passes."""
+    generator = torch.Generator(lens.device).manual_seed(sampling.seed)
+    logs: list[Tensor] = []
+
+    def pick(logits: Tensor, _at: int) -> Tensor:
+        token = draw(logits, sampling.temperature, generator)
+        logs.append(log_probabilities(logits / (sampling.temperature or 1.0), token))
+        return token
+
     with forward.autocast(lens.precision, lens.device):
-        drawn = [tokens.tolist() for tokens in stream(model, prompts, lens.pad, sampling)]
+        drawn = [step.tolist() for step in stream(model, prompts, lens.pad, sampling, pick)]
+    said = torch.stack(logs, dim=1).tolist()  # [B, R]
     return [
-        _episode(prompt, [row[at] for row in drawn], sampling.stop)
+        _episode(prompt, [row[at] for row in drawn], said[at], sampling.stop)
         for at, prompt in enumerate(prompts)
     ]
 
 
-def _episode(prompt: list[int], drawn: list[int], stop: frozenset[int]) -> Episode:
+def _episode(
+    prompt: list[int], drawn: list[int], logs: list[float], stop: frozenset[int]
+) -> Episode:
     ends = [place for place, token in enumerate(drawn) if token in stop]
     reply = drawn[: ends[0] + 1] if ends else drawn
-    return Episode(prompt, reply, bool(ends))
+    return Episode(prompt, reply, bool(ends), sum(logs[: len(reply)]))
 
 
 def collate(rows: Sequence[Episode], pad: int, device: str, width: int | None = None) -> Episodes:

@@ -87,12 +87,22 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
         epochs=declared.get("rollout.epochs") or 1,
         frozen=1 + ("reward" in step.inputs),
         critic="value" in step.fields,
+        texts=_texts(step, declared),
         rows=declared.method.sequences,
         masters=fields.get("masters") != "none",
         micro=int(micro.amount) if micro else None,
         recompute=RECOMPUTE.get(str(declared.get("checkpointing"))),
         share=experts.share(fields) if kind.like == "experts" else 0.0,
     )
+
+
+def _texts(step: Step, declared: Declared) -> int:
+    """Tokens of the texts that all updates of an iteration read, each as long as a row may be."""
+    if step.pretraining is None:
+        return 0
+    updates = declared.get("rollout.epochs") * declared.get("rollout.minibatches")
+    longest = (step.length or 0) + int(declared.get("rollout.reply").amount)
+    return int(declared.get("pretraining.batch").amount) * longest * int(updates)
 
 
 def _typical(step: Step, extent: Extent | None, each: int) -> int:
