@@ -158,3 +158,19 @@ def test_selected_experts_are_whole_experts() -> None:
     """20% of 64 experts is 13 of each of 26 blocks, 3 x 2048 x 1408 weights each."""
     lite = known("deepseek-ai/DeepSeek-V2-Lite")
     assert selected_count(lite, 0.2) == 26 * 13 * 3 * 2048 * 1408
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"decoder_sparse_step": 2},  # dense blocks between those with experts
+        {"mlp_only_layers": [1]},
+        {"hidden_size": None},  # a config.json that leaves out what its family needs
+        {"model_type": "gpt_oss"},  # a family that is not known
+    ],
+)
+def test_what_cannot_be_counted_is_not_guessed(change: dict[str, Any]) -> None:
+    """The plan then says that it knows no architecture, and gives no figures."""
+    config = {"model_type": "qwen3_moe", **SHAPE, **FAMILIES["qwen3_moe"]}
+    assert from_config(config, "known")
+    assert from_config({**config, **change}, "unknown") is None
