@@ -68,7 +68,8 @@ def once(step: Step, stage: Declared, around: Around) -> bool:
         step.inputs["reference"] == step.inputs[_start(stage)]
     )
     rows = around.extent.rows if around.extent else None
-    again = rows is None or step.schedule.steps * step.batch.size > rows
+    size = step.batch.size  # the last batch of an epoch begins the next one
+    again = rows is None or step.schedule.steps * size >= rows + size
     return not beside or again or bool(around.recipe.sweeps)
 
 

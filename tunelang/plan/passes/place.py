@@ -70,7 +70,7 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
     fields = step.weights.fields
     targets = fields.get("targets", "all_linear")
     kind = kinds.weights()[step.weights.kind]
-    typical = _typical(step, context.extents.get(step.name), declared.method.sequences)
+    typical = usual(step, context.extents.get(step.name), declared.method.sequences)
     return Work(
         architecture=architecture,
         method=step.method,
@@ -105,7 +105,7 @@ def _texts(step: Step, declared: Declared) -> int:
     return int(declared.get("pretraining.batch").amount) * longest * int(updates)
 
 
-def _typical(step: Step, extent: Extent | None, each: int) -> int:
+def usual(step: Step, extent: Extent | None, each: int) -> int:
     """Tokens of a usual row: packed ones are full, others as long as their text and marks."""
     assert step.length
     if step.fields.get("packing") or extent is None or not (extent.rows and extent.characters):
