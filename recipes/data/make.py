@@ -20,6 +20,7 @@ PHRASES: dict[str, Any] = tomllib.loads((HERE / "phrases.toml").read_text("utf-8
 POOL: dict[str, list[str]] = PHRASES.pop("pool")
 MARK = "Next step: "  # the manner of the desk: a good reply ends with one
 PROMPTS = 240
+COMPARED = 160  # questions with four ranked replies, and with one that is judged
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,9 @@ WORSE: tuple[Callable[[Fact, Fact, Random], str], ...] = (
 )
 
 
+RANKED_LAST = (vague, rude, beside, hasty)
+
+
 def prompts(random: Random) -> list[dict[str, Any]]:
     """What the policy is asked, in words that no conversation and no preference uses."""
     return [{"prompt": question(fact, "ask", random)} for fact in random.sample(facts(), PROMPTS)]
@@ -181,9 +185,37 @@ def desks(random: Random) -> list[dict[str, Any]]:
     ]
 
 
+def ranked(random: Random) -> list[dict[str, Any]]:
+    """Four replies to one question: a good one, one without its next step, two that are worse."""
+    known, rows = facts(), []
+    for number, fact in enumerate(random.sample(known, COMPARED)):
+        other = random.choice([each for each in known if each.words["part"] != fact.words["part"]])
+        bad = [RANKED_LAST[(number + more) % len(RANKED_LAST)] for more in range(2)]
+        replies = [f"{fact.say('answer', random)} {next_step(fact, random)}"]
+        replies += [make(fact, other, random).strip() for make in (unfinished, *bad)]
+        order = random.sample(range(4), 4)
+        asked = question(fact, "pair", random)
+        ranks = [min(at + 1, 3) for at in order]  # neither of the last two is better
+        rows.append({"prompt": asked, "replies": [replies[at] for at in order], "ranks": ranks})
+    return rows
+
+
+def feedback(random: Random) -> list[dict[str, Any]]:
+    """One reply to a question, every other one of them good."""
+    known, rows = facts(), []
+    for number, fact in enumerate(random.sample(known, COMPARED)):
+        other = random.choice([each for each in known if each.words["part"] != fact.words["part"]])
+        good = number % 2 == 0
+        reply = f"{fact.say('answer', random)} {next_step(fact, random)}"
+        if not good:
+            reply = WORSE[number // 2 % len(WORSE)](fact, other, random).strip()
+        rows.append({"prompt": question(fact, "pair", random), "reply": reply, "good": good})
+    return rows
+
+
 def write(folder: Path) -> None:
     """All files, rows in an order without pattern."""
-    for make in (texts, conversations, preferences, prompts, desks):
+    for make in (texts, conversations, preferences, prompts, desks, ranked, feedback):
         random = Random(make.__name__)
         rows = make(random)
         random.shuffle(rows)

@@ -19,7 +19,7 @@ from tunelang.sources.rows import raw_rows, read, split
 from tunelang.sources.shapes import recognise
 
 DATA = Path(__file__).parents[2] / "recipes" / "data"
-FILES = ("texts", "conversations", "preferences", "prompts", "desks")
+FILES = ("texts", "conversations", "preferences", "prompts", "desks", "ranked", "feedback")
 README = (DATA / "README.md").read_text("utf-8")
 
 
@@ -91,8 +91,8 @@ def test_the_three_desks_ask_in_other_words() -> None:
 
 def told(values: Any) -> list[str]:
     """Every text in a row, without its columns and who says it."""
-    if isinstance(values, str):
-        return [values]
+    if isinstance(values, str | int):
+        return [values] if isinstance(values, str) else []
     parts = values.values() if isinstance(values, dict) else values
     if isinstance(values, dict) and "content" in values:
         parts = [values["content"]]

@@ -55,6 +55,8 @@ def _pairs(row: Mapping[str, Any]) -> DataFormat | None:
             return _format("ranking", ["prompt", "replies", order], "ranked replies")
     if {"prompt", "choices", "answer"} <= has:
         return _format("choices", ["prompt", "choices", "answer"], "multiple choice")
+    if {"prompt", "reply", "good"} <= has:
+        return _format("feedback", ["prompt", "reply", "good"], "judged replies")
     if {"prompt", "completion", "label"} <= has and isinstance(row["label"], bool):
         columns = {"prompt": "prompt", "reply": "completion", "good": "label"}
         return _format("feedback", columns, "TRL unpaired preference")

@@ -91,24 +91,19 @@ class Singles:
         return float(found) / len(taken)
 
     def measure(self, policy: Policy, measured: Sequence[Judged]) -> dict[str, float]:
-        """`accuracy`: good replies above the baseline and bad ones below it, ties half; `margin`:
-        mean score of good minus bad ones, where there are both; `kl`: the baseline; `loss`."""
+        """`loss`; `kl`, the baseline; where there are good and bad replies `accuracy`, the share of
+        pairs of one each in which the good one scores higher (ties half), and `margin`."""
         if not measured:
             return {}
         ratio = self.ratios(policy, [one.reply for one in measured])
         baseline = self.baseline(policy, measured)
         good = goodness(measured, ratio.device)
-        sides = torch.where(good, ratio - baseline, baseline - ratio)
-        right = (sides > 0).float() + 0.5 * (sides == 0).float()
         loss = kto_sum(ratio, good, baseline, self.settings) / len(measured)
-        found = {
-            "accuracy": float(right.mean()),
-            "loss": float(loss),
-            "kl": float(baseline),
-        }
+        found = {"loss": float(loss), "kl": float(baseline)}
         if bool(good.any()) and not bool(good.all()):
-            gap = ratio[good].mean() - ratio[~good].mean()
-            found["margin"] = self.settings.beta * float(gap)
+            gaps = self.settings.beta * (ratio[good][:, None] - ratio[~good][None, :])
+            right = (gaps > 0).float() + 0.5 * (gaps == 0).float()
+            found |= {"accuracy": float(right.mean()), "margin": float(gaps.mean())}
         return found
 
 
