@@ -18,7 +18,7 @@ import torch
 from workshop import BAD, GOOD, Shop, part, place, schedule, training
 
 from tunelang.plan.ir import HoldOut, Mixture, Step
-from tunelang.train import doremi, loop, mix, multi_task, sft, trainable
+from tunelang.train import doremi, loop, material, mix, multi_task, sft, trainable
 from tunelang.train.doremi import Search
 from tunelang.train.forward import Row
 
@@ -92,14 +92,14 @@ def search(shop: Shop, step: Step) -> Search:
     """The search that a step would make."""
     job = shop.job(step)
     grown = multi_task.begin(step, job)
-    material = sft.gather(step, job, sft.speak(step, job, grown.start))
+    read = material.gather(step, job, material.speak(step, job, grown.start))
 
     def fresh() -> trainable.Trained:
         torch.manual_seed(0)
         start = multi_task.begin(step, job).start
         return trainable.make_trainable(start, sft.weights_of(step))
 
-    return Search(step, job, material.parts, material.lens, fresh)
+    return Search(step, job, read.parts, read.lens, fresh)
 
 
 def test_the_robust_gradient_is_the_weighted_mean_of_tasks(shop: Shop) -> None:
@@ -119,7 +119,7 @@ def test_the_robust_gradient_is_the_weighted_mean_of_tasks(shop: Shop) -> None:
         own = [doremi.row_of(made, one) for one in rows if one[0] == at]
         sums = [one_loss(trained.model, row) for row in own]
         loss = loss + weight * torch.stack(sums).sum() / sum(row.supervised for row in own)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     for name, value in trained.model.named_parameters():
         for ours in found:
             assert float((ours[name] - value.grad).abs().max()) < 1e-5, name
@@ -157,7 +157,7 @@ def test_the_shares_found_are_the_shares_trained(shop: Shop) -> None:
     """Of the trained tokens of 400 rows each task has its share, to one row."""
     made = search(shop, step_of("used"))
     found = doremi.Found(["noise", "skill"], [0.5, 0.5], [0.3, 0.7], [])
-    mixed = doremi.applied(sft.mixture(made.step), found)
+    mixed = doremi.applied(material.mixture(made.step), found)
     spent = [0, 0]
     rows = [part.train for part in made.parts]
     for at, row in islice(mix.stream(mixed, rows, seed=1), 400):

@@ -24,7 +24,7 @@ from tunelang.plan.mixing import shared
 from tunelang.plan.show import show
 from tunelang.recipe.resolve import resolve
 from tunelang.rules import check
-from tunelang.train import data, forward, loop, mix, multi_task, sft
+from tunelang.train import data, forward, loop, material, mix, multi_task
 
 MIX = {"shares": {"kind": "mix"}}
 
@@ -58,13 +58,11 @@ def held_rows(shop: Shop, step: Step, mixture: Mixture) -> dict[str, list[forwar
     """The held-out rows of every part, written by the step's own template."""
     job = shop.job(step)
     start = multi_task.begin(step, job).start
-    material = sft.gather(step, job, sft.speak(step, job, start))
+    read = material.gather(step, job, material.speak(step, job, start))
     splits = [data.load_part(one, job) for one in mixture.held_out]
     aside = {split.name: [*split.held_out, *split.train] for split in splits}
-    rows = {split.name: split.held_out for split in material.parts}
-    wrote = {
-        name: [row for one in own for row in material.writer(one)] for name, own in aside.items()
-    }
+    rows = {split.name: split.held_out for split in read.parts}
+    wrote = {name: [row for one in own for row in read.writer(one)] for name, own in aside.items()}
     return {**rows, **wrote}
 
 

@@ -27,6 +27,7 @@ from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
 from tunelang.train.judge import Judge
 from tunelang.train.reward_lists import Comparison, Writer
+from tunelang.train.scoring import scores, scores_of
 from tunelang.train.speech import Speech
 
 K = 4
@@ -80,21 +81,20 @@ def gradients(made: Judge, loss: Tensor) -> dict[str, Tensor]:
 
 def one_pair(made: Judge, better: list[int], worse: list[int]) -> Tensor:
     """The pair loss written out, each reply in a forward pass of its own."""
-    won = judge.scores(made.trained.model, made.head.weight, [better], made.lens)[0]
-    lost = judge.scores(made.trained.model, made.head.weight, [worse], made.lens)[0]
+    won = scores(made.trained.model, made.head.weight, [better], made.lens)[0]
+    lost = scores(made.trained.model, made.head.weight, [worse], made.lens)[0]
     return -torch.log(torch.sigmoid(won - lost)) + made.center * (won + lost) ** 2
 
 
 def test_a_list_of_two_is_a_pair() -> None:
     """K = 2: the list loss, the pair loss and the best of two are one number."""
-    scores = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    pairs = losses.bradley_terry_sum(scores[:, 0], scores[:, 1], center=0.01)
-    weighted = losses.bradley_terry_sum(
-        scores[:, 0], scores[:, 1], center=0.01, weight=torch.ones(5, dtype=torch.float64)
-    )
-    best = losses.best_of_sum(list(scores), [0] * 5, center=0.01)
-    assert float(pairs - weighted) == 0.0
-    assert abs(float(best) - float(losses.bradley_terry_sum(*scores.T, center=0.01))) < 1e-10
+    drawn = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    better, worse = drawn[:, 0], drawn[:, 1]
+    pairs = losses.bradley_terry_sum(better, worse, center=0.01)
+    one = torch.ones(5, dtype=torch.float64)
+    assert torch.equal(losses.bradley_terry_sum(better, worse, center=0.01, weight=one), pairs)
+    best = losses.best_of_sum(list(drawn), [0] * 5, center=0.01)
+    assert abs(float(best) - float(pairs)) < 1e-10
 
 
 def test_the_gradient_of_a_list_is_the_mean_over_its_pairs(shop: Shop) -> None:
@@ -117,7 +117,7 @@ def test_a_reply_goes_through_the_model_once(shop: Shop, monkeypatch: pytest.Mon
     """K rows a list, not K (K - 1): InstructGPT's saving of K - 1 times."""
     made, lists = fresh(shop, rankings(3))
     seen: list[int] = []
-    inner = judge.scores
+    inner = scores
 
     def counting(model: Any, head: Tensor, ids: Any, lens: Any) -> Tensor:
         seen.append(len(ids))
@@ -157,10 +157,10 @@ def test_shifts_cost_nothing_and_a_swap_negates(shop: Shop) -> None:
 
 def test_the_best_of_a_list_is_a_softmax() -> None:
     """-log softmax(s)[best], against torch's cross-entropy; equal scores cost log K."""
-    scores = torch.tensor([[0.3, -1.2, 2.0, 0.1], [1.0, 1.0, 1.0, 1.0]])
-    expected = torch.nn.functional.cross_entropy(scores, torch.tensor([2, 0]), reduction="sum")
-    assert float(losses.best_of_sum(list(scores), [2, 0])) == pytest.approx(float(expected))
-    assert float(losses.best_of_sum([scores[1]], [0])) == pytest.approx(math.log(4))
+    drawn = torch.tensor([[0.3, -1.2, 2.0, 0.1], [1.0, 1.0, 1.0, 1.0]])
+    expected = torch.nn.functional.cross_entropy(drawn, torch.tensor([2, 0]), reduction="sum")
+    assert float(losses.best_of_sum(list(drawn), [2, 0])) == pytest.approx(float(expected))
+    assert float(losses.best_of_sum([drawn[1]], [0])) == pytest.approx(math.log(4))
 
 
 def test_ties_form_no_pair(shop: Shop) -> None:
@@ -262,7 +262,7 @@ def test_the_saved_scores_are_normalised(shop: Shop, normalize: str) -> None:
     split = data.encode(data.load_part(rows, shop.job(step)), writer)
     lens = Lens("fp32", "cpu", kept.tokenizer.pad_token_id)
     scored = [
-        judge.scores_of(kept.model, kept.head, one.replies, lens) + kept.bias for one in split.train
+        scores_of(kept.model, kept.head, one.replies, lens) + kept.bias for one in split.train
     ]
     if normalize == "mean":
         best = [
@@ -279,7 +279,7 @@ def test_the_saved_scores_are_normalised(shop: Shop, normalize: str) -> None:
         float(own[i] - own[j])
         for one, own in zip(
             split.held_out,
-            [judge.scores_of(kept.model, kept.head, one.replies, lens) for one in split.held_out],
+            [scores_of(kept.model, kept.head, one.replies, lens) for one in split.held_out],
             strict=True,
         )
         for i, j in one.pairs

@@ -73,7 +73,7 @@ def _data(step: Step) -> Any:
     if step.data is None:
         return None
     mixture = step.data.model_dump(mode="json", exclude={"parts", "by", "held_out"})
-    more = {"by": "tokens"} if step.data.by == "tokens" else {}
+    more: dict[str, Any] = {"by": "tokens"} if step.data.by == "tokens" else {}
     if step.data.held_out:  # what is measured is part of the product
         more["held_out"] = [_part(part) for part in step.data.held_out]
     return {**mixture, **more, "parts": [_part(part) for part in step.data.parts]}

@@ -29,7 +29,7 @@ from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
-from tunelang.train.material import Material, gate_writer
+from tunelang.train.material import Material, gate_writer, gather, mixture, speak
 from tunelang.train.model import load
 from tunelang.train.trainable import Trained
 from tunelang.train.vocabulary import Grown
@@ -45,9 +45,9 @@ def run(step: Step, job: Job) -> Metrics:
     job.phase("loading model")
     grown = begin(step, job)
     start = grown.start
-    speech = sft.speak(step, job, start)
+    speech = speak(step, job, start)
     job.phase("reading data")
-    material = sft.gather(step, job, speech)
+    material = gather(step, job, speech)
     packing.check(job, start.model, material.parts, material.lens)
     write = gate_writer(material.writer, wordings.of_step(step))
     gates = gauges.prepare(step, job, write)
@@ -117,11 +117,11 @@ def shared(step: Step, job: Job, material: Material) -> tuple[Step, dict[str, An
         )
 
     found = doremi.found(doremi.Search(step, job, material.parts, material.lens, fresh))
-    mixture = doremi.applied(sft.mixture(step), found)
+    fresh_mix = doremi.applied(mixture(step), found)
     told = zip(found.tasks, found.shares, found.reference, strict=True)
     shares = "; ".join(f"`{name}` {share:.1%} (mix: {was:.1%})" for name, share, was in told)
     job.note(f"doremi: shares of tokens are {shares}")
-    mixed = step.model_copy(update={"data": mixture})
+    mixed = step.model_copy(update={"data": fresh_mix})
     data.tell_passes(material.parts, mixed, job)
     return mixed, {doremi.PAGE: vars(found)}
 
@@ -141,7 +141,7 @@ def held_out(step: Step, job: Job, material: Material, write: Any) -> dict[str, 
     """The rows of tasks that are never trained; the step fails where one of them is."""
     tasks = {
         name_of(part): gauges.rows_of(Measure(text="", metric="loss", data=part), job, write)
-        for part in sft.mixture(step).held_out
+        for part in mixture(step).held_out
     }
     for name, rows in tasks.items():
         never_trained(job, name, rows, material.parts)
