@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from workshop import Shop, instructions, part, preferences, schedule, texts, training
 
-from tunelang.plan.ir import Step
+from tunelang.plan.ir import Mixture, Step
 from tunelang.train import checkpoint, loop
 
 KILLED_AT = 8  # between the checkpoints of 6 and 9
@@ -33,8 +33,27 @@ def steps_of(name: str, key: str) -> Step:
     if name == "domain":
         data = part("text", texts())
         return training("domain_adaptation", key, data, schedule=plan, fields={"packing": True})
-    data = part("instruct", instructions())
-    return training("sft", key, data, schedule=plan, **CASES[name])
+    if name == "replay and new tokens":
+        own, general = part("text", texts()), part("text", texts(60)[::-1], name="general")
+        parts = [own.model_copy(update={"weight": 0.8}), general.model_copy(update={"weight": 0.2})]
+        fields = {"replay": "data", "new_tokens": ["park", "sun"]}
+        adapter = {"targets": ["q_proj", "v_proj", "embed_tokens", "lm_head"]}
+        return training(
+            "domain_adaptation",
+            key,
+            Mixture(parts=parts),
+            schedule=plan,
+            fields=fields,
+            adapter=adapter,
+            general=general,
+        )
+    rows = instructions()
+    if name == "wordings and weights":
+        rows = [{**row, "weight": 1 + number % 3} for number, row in enumerate(rows)]
+        fields = {"template": None, "templates": ["{prompt}", "please {prompt}"]}
+        data = part("instruct", rows)
+        return training("instruction_tuning", key, data, schedule=plan, fields=fields)
+    return training("sft", key, part("instruct", rows), schedule=plan, **CASES[name])
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
@@ -49,7 +68,10 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     monkeypatch.setattr(loop, "after_update", dying)
 
 
-@pytest.mark.parametrize("name", [*CASES, "reward", "domain"])
+OTHERS = ("reward", "domain", "replay and new tokens", "wordings and weights")
+
+
+@pytest.mark.parametrize("name", [*CASES, *OTHERS])
 def test_killed_and_resumed_equals_never_killed(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
