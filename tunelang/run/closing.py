@@ -149,7 +149,8 @@ def _next(results: tuple[Result, ...], store: Store, recipe: str) -> Iterator[Re
     if talkers:
         yield Text(f"talk to it:  tunelang chat {talkers[-1]} --recipe {recipe}")
     for step in made:
-        if step.product == "data":
-            yield Text(f"rows of `{step.name}`:  {store.object(step.key) / 'rows.jsonl'}")
+        rows = store.object(step.key) / "rows.jsonl"
+        if step.product == "data" and rows.exists():
+            yield Text(f"rows of `{step.name}`:  {rows}")
         if step.product == "export":
             yield Text(f"copy `{step.name}`:  cp -r {store.object(step.key) / 'export'} FOLDER")
