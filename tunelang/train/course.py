@@ -63,7 +63,9 @@ class Policy:
 class Course(Protocol):
     """What a method brings: its rows, the loss of a micro-batch, and what is measured."""
 
-    needs_reference: bool
+    @property
+    def needs_reference(self) -> bool:
+        """Does the loss compare with another model?"""
 
     def encode(self, splits: Sequence[Split[Example]], speech: Speech) -> list[Split[Any]]:
         """Examples as what is trained on; what is left out is told."""

@@ -70,7 +70,8 @@ def implicit(seen: Seen, fields: Fields) -> Tensor:
 
 def over_length(seen: Seen, fields: Fields) -> Tensor:
     """log pi over length to a power (arXiv 2304.05302, eq. 1)."""
-    return seen.log_probability / seen.length ** fields.get("length_penalty", 1.0)
+    power = float(fields.get("length_penalty", 1.0))
+    return seen.log_probability / seen.length**power
 
 
 def lipo(seen: Seen, fields: Fields) -> Tensor:

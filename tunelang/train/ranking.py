@@ -128,14 +128,17 @@ class Lists:
         log_probability = likelihood.per_row(replies, shown, device)
         ratio = log_probability - policy.reference(rows) if policy.reference else log_probability
         length = likelihood.lengths(rows, device)
-        parts = zip(
-            lists,
-            *(torch.split(each, sizes) for each in (ratio, log_probability, length)),
-            strict=True,
-        )
         return [
-            Seen(*each, labels(one, device), one.margin, -everything[at], shown[at].supervised)
-            for at, (one, *each) in zip(firsts, parts, strict=True)
+            Seen(
+                ratio[at : at + size],
+                log_probability[at : at + size],
+                length[at : at + size],
+                labels(one, device),
+                one.margin,
+                -everything[at],
+                shown[at].supervised,
+            )
+            for at, size, one in zip(firsts, sizes, lists, strict=True)
         ]
 
     def first(self, taken: Sequence[Ranked]) -> float | None:
@@ -151,7 +154,7 @@ class Lists:
         if not measured:
             return {}
         share = len(measured) / sum(self.read(one) for one in measured)
-        sizes = [range(one.longest * len(one.replies)) for one in measured]
+        sizes = [[0] * (one.longest * len(one.replies)) for one in measured]
         with torch.no_grad():
             found = [
                 self.metrics(seen, share)

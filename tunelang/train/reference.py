@@ -219,7 +219,7 @@ def write(step: Step, job: Job, marks: list[bytes], found: Tensor) -> None:
     with room(job.home, f"the log-probabilities of `{step.name}` cannot be written"):
         digests = torch.tensor([list(mark) for mark in marks], dtype=torch.uint8)
         write_tensors(folder / FILE, {"digests": digests, "log_probs": found})
-        said = {"base": None, "quant": None, "deltas": [], "tokenizer": None, "rows": len(marks)}
-        product.describe(step, job, said)
+        said: dict[str, Any] = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
+        product.describe(step, job, said | {"rows": len(marks)})
         write_json(folder / "metrics.json", {"before": {}, "after": {}, "series": []})
         product.close(step, job)
