@@ -25,7 +25,7 @@ def grow(model: Any, size: int) -> int:
     return size
 
 
-def layers(model: Any) -> list[nn.Module]:
+def layers(model: Any) -> list[Any]:
     """The embedding and the head; one of them where they share their weight."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     if head is None or head.weight is embedding.weight:
