@@ -119,7 +119,12 @@ def report(writer: Writer, job: Job, step_name: str) -> None:
 
 
 def asked(example: Example, *, turns: bool) -> Any | None:
-    """The prompt of a row with a reply, for samples; None where there is none."""
+    """The prompt of a row with a reply, for samples; None where there is none.
+
+    None too where the row has tools: a sample is asked in words alone.
+    """
+    if example.values.get("tools"):
+        return None
     if example.kind == "chat":
         messages: Sequence[Any] = example.values["messages"]
         replies = [at for at, turn in enumerate(messages) if turn["role"] == "assistant"]
