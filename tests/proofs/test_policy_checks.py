@@ -1,7 +1,8 @@
 """L11, L19 and L20: what ends a run of ppo, grpo or rloo that cannot be trusted.
 
 Seen to fail: with LEASH at 50; with the count of strained iterations never set back; with the
-standard error left out of `below_zero`; with `isfinite` exchanged for `isnan`.
+standard error left out of `below_zero`; with `isfinite` exchanged for `isnan`; with the temperature
+left out of the probabilities that `sample` notes.
 """
 
 from __future__ import annotations

@@ -40,11 +40,11 @@ def ppo(**changed: Any) -> Ppo:
 
 
 def test_ppo_closes_most_of_the_gap_to_the_exact_optimum() -> None:
-    """At least 0.6 of J* - J0 (0.81 measured), KL at most twice the optimum's (1.35 times), never
+    """At least 0.6 of J* - J0 (0.85 measured), KL at most twice the optimum's (1.41 times), never
     above J*; reference and reward adapter do not move by a bit."""
     who = toy()
     reference, judge = exact(who.reference), adapter(who, "reward")
-    train(who, ppo(), beta=0.5, iterations=75)
+    train(who, ppo(), beta=0.5, iterations=40)
     end = reached(who, beta=0.5)
     assert end.closed >= 0.6
     assert end.beyond <= 1e-3
