@@ -15,7 +15,7 @@ from few import labelled, moods, prompted_step
 from workshop import TINY, Shop, instructions, part
 
 from tunelang.errors import UserError
-from tunelang.plan.ir import HoldOut, Mixture, StoreModel
+from tunelang.plan.ir import DataPart, Gate, HoldOut, Measure, Mixture, Step, StoreModel
 from tunelang.train import embedding, exemplars, prompted, questions
 from tunelang.train.embedding import Encoder
 from tunelang.train.evaluate import Lens
@@ -229,3 +229,23 @@ def test_doubles_of_held_out_rows_are_never_shown(shop: Shop) -> None:
         own = exemplars.folded(questions.key(asked))
         shown = prompted.chosen(made, asked, "here")
         assert own not in {made.pool.keys[row] for row in shown}
+
+
+def test_gates_measure_other_rows(shop: Shop) -> None:
+    """On other labelled rows the same metrics; rows that ask nothing, and new labels, are told."""
+    other = part("labelled", moods(9, seed=11), hold_out=None)
+
+    def gated(key: str, data: DataPart) -> Step:
+        taken = Measure(text="accuracy(other)", metric="accuracy", data=data)
+        gate = Gate(measure=taken, compare=">=", bound=0.0, enforce=True, place="r.tune:1")
+        return prompted_step(key, DATA).model_copy(update={"gates": [gate]})
+
+    metrics = shop.run(gated("gated", other))
+    assert 0 <= metrics["after"]["accuracy(other)"] <= 1
+    for rows, code in (
+        (part("text", [{"text": "sun"}], hold_out=None), "TL302"),
+        (part("labelled", [{"text": "sun", "label": "grey"}], hold_out=None), "TL738"),
+    ):
+        with pytest.raises(UserError) as told:
+            shop.run(gated(code, rows))
+        assert told.value.diagnostic.code == code

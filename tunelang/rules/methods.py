@@ -86,11 +86,10 @@ def _measurable(own: tuple[str, ...], product: str | None, *, on: bool) -> tuple
         return tuple(name for name in own if name not in FOREIGN.get(product or "", ()))
     if product == "classifier":
         return ("accuracy", "loss", "macro_f1")
-    return (
-        ("accuracy", "loss", "margin")
-        if product == "reward"
-        else ("loss", "perplexity", "token_accuracy")
-    )
+    if product == "reward":
+        return ("accuracy", "loss", "margin")
+    chooses = ("accuracy",) if "accuracy" in own else ()
+    return (*chooses, "loss", "perplexity", "token_accuracy")
 
 
 RULES = (

@@ -92,19 +92,30 @@ def question(asking: Asking, example: Example) -> Question:
     """One row as a question."""
     values, turns = example.values, asking.speech.template is not None
     if example.kind == "labelled":
-        words = [asking.words[label] for label in asking.words]
         lead = "" if turns or asking.pattern[-1:].isspace() else " "
-        choices = tuple(lead + word for word in words)
-        answer = lead + asking.words[str(values["label"])]
+        choices = tuple(lead + word for word in asking.words.values())
+        answer = lead + word_of(asking, str(values["label"]), example.place)
         return Question(asked(asking.pattern, values["text"]), answer, choices, example.place)
     if example.kind == "choices":
         listed = tuple(values["choices"])
         answer = answer_of(values["answer"], listed, example.place)
         return Question(values["prompt"], answer, listed, example.place)
+    if example.kind != "instruct":
+        message = f"{example.place}: `{example.kind}` rows are no questions with an answer"
+        fail("TL302", "wrong-format", message, "few_shot asks labelled, instruct and choices rows")
     prompt = spoken.instruction(values, turns=turns)
     reply = values["reply"]
     text = reply if isinstance(reply, str) else str(reply[-1]["content"])
-    return Question(prompt, text, asking.replies, example.place)
+    known = asking.replies if text in asking.replies else ()
+    return Question(prompt, text, known, example.place)
+
+
+def word_of(asking: Asking, label: str, place: str) -> str:
+    """The word of a label; TL738 for one that the stage's own rows do not have."""
+    if label not in asking.words:
+        help = f"the labels are {', '.join(asking.words)}"
+        fail("TL738", "unknown-class", f"{place}: no row of the stage is labelled `{label}`", help)
+    return asking.words[label]
 
 
 def asked(pattern: str, text: str) -> str:
