@@ -93,8 +93,9 @@ def test_every_loss_learns_the_order(shop: Shop, name: str) -> None:
     assert metrics["after"]["accuracy"] >= 0.75
     assert metrics["after"]["accuracy"] > metrics["before"]["accuracy"]
     assert metrics["after"]["loss"] < metrics["before"]["loss"]
-    tau = 2 * metrics["after"]["accuracy"] - 1
-    assert metrics["after"]["kendall_tau"] == pytest.approx(tau)
+    if name in LOSSES:
+        tau = 2 * metrics["after"]["accuracy"] - 1
+        assert metrics["after"]["kendall_tau"] == pytest.approx(tau)
 
 
 def first_losses(shop: Shop, step: Step) -> float:

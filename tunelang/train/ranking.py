@@ -149,8 +149,8 @@ class Lists:
         return float(torch.stack(losses).mean())
 
     def measure(self, policy: Policy, measured: Sequence[Ranked]) -> dict[str, float]:
-        """`accuracy` (pairs in the right order, ties half), `margin` (mean difference of scores),
-        `kendall_tau` and `loss`, over lists."""
+        """`accuracy` (pairs in the right order, ties half), `margin` (mean difference of scores)
+        and `loss`, over lists; of rankings also `kendall_tau`."""
         if not measured:
             return {}
         share = len(measured) / sum(self.read(one) for one in measured)
@@ -168,12 +168,10 @@ class Lists:
         scores = self.loss_of.scores(seen, self.fields)
         gaps = (scores[:, None] - scores[None, :])[seen.labels[:, None] > seen.labels[None, :]]
         accuracy = float(((gaps > 0).float() + 0.5 * (gaps == 0).float()).mean())
-        return {
-            "accuracy": accuracy,
-            "margin": float(gaps.mean()),
-            "kendall_tau": 2 * accuracy - 1,
-            "loss": float(self.of_list(seen, share)),
-        }
+        found = {"accuracy": accuracy, "margin": float(gaps.mean())}
+        if self.step.method == "comparative_ranking":
+            found["kendall_tau"] = 2 * accuracy - 1
+        return found | {"loss": float(self.of_list(seen, share))}
 
 
 def labels(one: Ranked, device: str) -> Tensor:
