@@ -9,6 +9,8 @@ import pytest
 from tunelang.diagnostic import Diagnostic
 from tunelang.plan import findings
 from tunelang.plan.ir import Plan, StoreSource
+from tunelang.run.audit import audit
+from tunelang.run.store import Store
 
 BASE = """tune 1
 let text = ["t.txt"]
@@ -132,3 +134,26 @@ def test_other_products_are_refused_with_both_places(folder: Path, text: str) ->
     _, found = planned(folder, text)
     wrong = [each for each in found if each.code == "TL115"]
     assert wrong and all(each.at and len(each.others) == 1 for each in wrong)
+
+
+def test_damaged_rows_are_made_anew(folder: Path) -> None:
+    """Rows are read by a stage that has to run, so their content is looked at, not their size.
+
+    Seen to fail with only the models of a step looked at.
+    """
+    plan, _ = planned(
+        folder, ANSWERS.format(keep="best", more="limit = 10 rows") + tuned("answers")
+    )
+    assert plan
+    store, keys = Store(folder / "home"), {step.name: step.key for step in plan.steps}
+    for name in ("base", "judge", "answers"):
+        made = folder / name
+        made.mkdir()
+        (made / "rows.jsonl").write_text('{"prompt": "a", "reply": "b"}')
+        (made / "product.json").write_text('{"base": null, "deltas": [], "tokenizer": null}')
+        store.publish(keys[name], made, {"step": name})
+    assert audit(plan, store).missing == {keys["better"]}
+    rows = store.object(keys["answers"]) / "rows.jsonl"
+    rows.write_text(rows.read_text().replace("b", "c"))
+    found = audit(plan, store)
+    assert found.missing == {keys["better"], keys["answers"]} and len(found.warnings) == 1

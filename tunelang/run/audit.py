@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunelang.diagnostic import Diagnostic, warning
-from tunelang.plan.ir import Plan, Step, StoreModel
+from tunelang.plan.ir import Plan, Step, StoreModel, StoreSource
 from tunelang.run.store import Store
 
 
@@ -43,7 +43,9 @@ def audit(plan: Plan, store: Store) -> Audit:
 
 def _inputs(step: Step, store: Store, sound: Callable[[str], bool]) -> None:
     """Visit each object the step reads, and those it rests on in turn."""
-    waiting = [model.key for model in step.inputs.values() if isinstance(model, StoreModel)]
+    parts = step.data.parts if step.data else []
+    read = [*step.inputs.values(), *(part.source for part in parts)]
+    waiting = [each.key for each in read if isinstance(each, StoreModel | StoreSource)]
     seen: set[str] = set()
     while waiting:
         key = waiting.pop()
