@@ -64,7 +64,7 @@ def dpo_from_base(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL506: preferences are taught to a model that was never tuned on replies."""
     for recipe, stage in stages(resolved, *ON_TUNED):
         start = graph.start_of(stage)
-        if start and not _tuned(recipe, start):
+        if start and not tuned(recipe, start):
             yield warning(
                 "TL506",
                 "dpo-from-base",
@@ -75,7 +75,7 @@ def dpo_from_base(resolved: Resolved) -> Iterator[Diagnostic]:
             )
 
 
-def _tuned(recipe: Recipe, name: str) -> bool:
+def tuned(recipe: Recipe, name: str) -> bool:
     """Did a stage teach it to reply, or does its name say that someone did? One from scratch is
     for teaching, and is let pass."""
     declared = recipe.declared.get(name)
