@@ -12,7 +12,7 @@ from peft import IA3Config, get_peft_model
 from torch import nn
 
 from tunelang.plan.ir import Weights
-from tunelang.train import trainable
+from tunelang.train import targets, trainable
 from tunelang.train.job import fail
 from tunelang.train.model import Loaded
 from tunelang.train.trainable import Trained
@@ -43,15 +43,15 @@ def make(loaded: Loaded, weights: Weights) -> Trained:
 
 def settings(model: nn.Module, weights: Weights) -> IA3Config:
     """PEFT's settings for our fields."""
-    targets, scaled_before = weights.fields["targets"], weights.fields.get("feedforward")
-    if targets == "paper":
-        targets, scaled_before = paper(model)
-    named = {name.rpartition(".")[2] for name in (*targets, *(scaled_before or []))}
-    absent = sorted(named - set(trainable.linear_names(model)))
+    scaled, scaled_before = weights.fields["targets"], weights.fields.get("feedforward")
+    if scaled == "paper":
+        scaled, scaled_before = paper(model)
+    named = {name.rpartition(".")[2] for name in (*scaled, *(scaled_before or []))}
+    absent = sorted(named - set(targets.linear(model)))
     if absent:
         missing(model, " and ".join(absent))
     return IA3Config(
-        target_modules=list(targets),
+        target_modules=list(scaled),
         feedforward_modules=list(scaled_before or []),
         task_type="CAUSAL_LM",
     )
@@ -59,7 +59,7 @@ def settings(model: nn.Module, weights: Weights) -> IA3Config:
 
 def paper(model: nn.Module) -> tuple[list[str], list[str]]:
     """The layers that the paper scales, and those of them that are scaled at their input."""
-    names = set(trainable.linear_names(model))
+    names = set(targets.linear(model))
     attention = next((pair for pair in KEYS_VALUES if names >= set(pair)), None)
     last = next((name for name in FEEDFORWARD if name in names), None)
     if attention is None or last is None:
@@ -69,7 +69,7 @@ def paper(model: nn.Module) -> tuple[list[str], list[str]]:
 
 def missing(model: nn.Module, what: str) -> NoReturn:
     """TL518 with what there is."""
-    names = ", ".join(trainable.linear_names(model))
+    names = ", ".join(targets.linear(model))
     fail(
         "TL518",
         "missing-target",

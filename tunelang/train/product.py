@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tunelang.plan.ir import Step
 from tunelang.run.store import room, sync_tree, write_atomic, write_json
+from tunelang.train import targets
 from tunelang.train.checkpoint import os_errors, write_tensors
 from tunelang.train.folders import Origin, json_of
 from tunelang.train.job import Job
@@ -95,6 +96,9 @@ def weights(step: Step, job: Job, finished: Finished) -> dict[str, Any]:
         finished.tokenizer.save_pretrained(job.product / "model")
         return {"base": None, "quant": None, "deltas": []}
     save_adapter(trained.model, trained.adapter, job.product / "adapter")
+    bare = targets.unreached(trained.model)
+    if bare and step.weights and step.weights.fields.get("targets") == "all_linear":
+        job.warn(f"PEFT gave no adapter to {', '.join(bare)}: they stayed as they were")
     return {"base": json_of(start.base), "quant": start.quant, "deltas": deltas}
 
 

@@ -21,13 +21,12 @@ from torch import Tensor, nn
 
 from tunelang.plan.ir import Step, Weights
 from tunelang.recipe import kinds
-from tunelang.train import quantise
+from tunelang.train import quantise, targets
 from tunelang.train.checkpoint import write_tensors
 from tunelang.train.job import fail
 from tunelang.train.model import Loaded
 
 ADAPTERS = ("lora", "qlora")
-ROUTERS = {"gate", "router"}  # of mixtures of experts, as transformers names them
 KINDS: dict[str, str] = {  # modules of the other kinds of `weights`
     "experts": "tunelang.train.experts",
     "ia3": "tunelang.train.ia3",
@@ -137,7 +136,7 @@ def add_adapter(model: Any, name: str, weights: Weights) -> Any:
             "TL518",
             "missing-target",
             f"the model has no layers called {wanted}",
-            f"its linear layers are {', '.join(linear_names(model))}",
+            f"its linear layers are {', '.join(targets.linear(model))}",
         )
     for parameter in adapter_parameters(model, name):
         parameter.data = parameter.data.float()
@@ -145,19 +144,15 @@ def add_adapter(model: Any, name: str, weights: Weights) -> Any:
 
 
 def lora(fields: Mapping[str, Any], model: nn.Module) -> LoraConfig:
-    """PEFT's settings for our fields.
-
-    `all_linear` is every linear layer and every expert, and not the routers: an adapter there
-    would change which experts are asked (and nothing keeps their load even).
-    """
-    targets = fields["targets"]
-    routers = sorted(ROUTERS & {path.rpartition(".")[2] for path, _ in model.named_modules()})
+    """PEFT's settings for our fields; `all_linear` is every linear layer and every expert."""
+    chosen = targets.chosen(model, fields["targets"])
     return LoraConfig(
         r=int(fields["rank"]),
         lora_alpha=fields["alpha"],
         lora_dropout=float(fields["dropout"]),
-        target_modules="all-linear" if targets == "all_linear" else list(targets),
-        exclude_modules=routers if routers and targets == "all_linear" else None,
+        target_modules=chosen.layers,
+        target_parameters=chosen.experts,
+        exclude_modules=chosen.routers,
         use_rslora=bool(fields.get("rslora", False)),
         use_dora=bool(fields.get("dora", False)),
         trainable_token_indices=fields.get("new_rows"),  # set by `vocabulary.trained`
@@ -240,13 +235,3 @@ def save_adapter(model: Any, name: str, folder: Path) -> None:
     settings.save_pretrained(str(folder))
     tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     write_tensors(folder / "adapter_model.safetensors", tensors)
-
-
-def linear_names(model: nn.Module) -> list[str]:
-    """The last parts of the names of linear layers, for messages."""
-    found = {
-        path.rpartition(".")[2]
-        for path, layer in model.named_modules()
-        if isinstance(layer, nn.Linear)
-    }
-    return sorted(found)
