@@ -27,6 +27,7 @@ TALK = {
         ({"prompt": "abcd", "chosen": "ab", "rejected": "abc"}, 7, 4, 0, "abcd"),
         ({"prompt": "abcd", "reply": "ab", "system": "s"}, 7, 5, 0, "abcd"),
         ({"prompt": "ab", "replies": ["abc", "a"], "ranks": [1, 2]}, 5, 2, 0, "ab"),
+        ({"prompt": "ab", "choices": ["abc", "a"], "answer": "abc"}, 5, 2, 0, "ab"),
         ({"prompt": "ab"}, 2, 0, 0, "ab"),
         ({"text": "abc"}, 3, 0, 0, ""),
     ],

@@ -66,6 +66,11 @@ SHAPES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"prompt": "a", "replies": ["b", "c"], "scores": [1.0, 0.5]},
     ),
     "TRL prompts": ({"prompt": "a"}, "prompt", {"prompt": "a"}),
+    "multiple choice": (
+        {"prompt": "a", "choices": ["b", "c"], "answer": 1},
+        "choices",
+        {"prompt": "a", "choices": ["b", "c"], "answer": 1},
+    ),
     "labelled text": ({"text": "a", "label": 1}, "labelled", {"text": "a", "label": 1}),
     "text": ({"text": "a", "url": "b"}, "text", {"text": "a"}),
 }
@@ -99,6 +104,7 @@ def test_dialogues_as_pairs() -> None:
 PREFERENCE = DataFormat(kind="preference", columns={"chosen": "chosen", "rejected": "rejected"})
 INSTRUCT = DataFormat(kind="instruct", columns={"prompt": "question", "reply": "answer"})
 CHAT = DataFormat(kind="chat", columns={"messages": "messages"})
+QUIZ = DataFormat(kind="choices", columns={"choices": "options"})
 
 
 @pytest.mark.parametrize(
@@ -137,6 +143,9 @@ def test_missing_columns(form: DataFormat, row: dict[str, Any], said: str, help:
     [
         (INSTRUCT, {"question": None, "answer": "b"}, "`question` holds nothing (null), not text"),
         (INSTRUCT, {"question": "a", "answer": 3}, "`answer` holds a number, not text"),
+        (QUIZ, {"options": "a"}, "`options` holds text, not a list of texts"),
+        (QUIZ, {"options": []}, "`options` has no choice"),
+        (QUIZ, {"options": ["a", "b", "a"]}, "`options` names one choice twice"),
         (CHAT, {"messages": "a"}, "`messages` holds text, not messages"),
         (CHAT, {"messages": []}, "`messages` holds an empty list, not messages"),
         (CHAT, {"messages": ["a"]}, "message 1 is text, not an object with role and content"),

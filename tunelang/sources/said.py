@@ -7,7 +7,7 @@ from typing import Any
 
 # What a row of each format says after its prompt; only one of them stands in a sequence.
 REPLIES = ("chosen", "rejected", "reply")
-LISTS = ("replies", "choices")
+CHOICES = ("replies", "choices", "answer")  # an answer is one of the choices
 
 
 def length(values: Any) -> int:
@@ -25,7 +25,7 @@ def sequence(values: Mapping[str, Any]) -> int:
     listed = values.get("replies", values.get("choices"))
     one_of = [length(values[role]) for role in REPLIES if role in values]
     one_of += [length(each) for each in listed] if isinstance(listed, Sequence) else []
-    rest = [each for role, each in values.items() if role not in (*REPLIES, *LISTS)]
+    rest = [each for role, each in values.items() if role not in (*REPLIES, *CHOICES)]
     return length(rest) + max(one_of, default=0)
 
 
@@ -33,7 +33,7 @@ def before_reply(values: Mapping[str, Any]) -> int:
     """Characters before the first reply, 0 where a row has none."""
     messages = values.get("messages")
     if messages is None:
-        has = any(role in values for role in (*REPLIES, "replies"))
+        has = any(role in values for role in (*REPLIES, *CHOICES))
         return length([values.get(role) for role in ("system", "prompt", "input")]) if has else 0
     speakers = [each["role"] for each in messages]
     return length(messages[: speakers.index("assistant")]) if "assistant" in speakers else 0
