@@ -11,11 +11,12 @@ import pytest
 
 from tunelang.diagnostic import Diagnostic
 from tunelang.plan import findings
+from tunelang.recipe import lock
 from tunelang.source import Source
 from tunelang.units import Quantity
 
 HEAD = """tune 1
-model base = scratch(tokenizer = ["t.txt"], hidden = 64, layers = 2, positions = 1024, seed = 1)
+model base = scratch(tokenizer = ["t.txt"], hidden = 64, layers = 2, positions = 2048, seed = 1)
 data moods = inline(
   [
     row(text = "sun", label = "happy"),
@@ -162,3 +163,16 @@ def test_another_model_that_compares_is_in_the_plan(tmp_path: Path) -> None:
     steps = {step.name: step for step in plans[1].steps}
     assert set(steps["few"].after) == {"base", "other"}
     assert steps["few"].key != next(s for s in plans[0].steps if s.name == "few").key
+
+
+def test_every_mode_is_locked_by_itself(tmp_path: Path) -> None:
+    """Two modes in one recipe have a version and defaults each."""
+    text = STAGE.format(mode="tuned") + STAGE.format(mode="contrastive").replace("few:", "set:")
+    resolved = of(text, tmp_path).resolved
+    assert resolved is not None
+    assert resolved.recipe is not None
+    held = lock.methods(resolved.recipe)
+    assert {name: table["defaults"]["lr"] for name, table in held.items()} == {
+        "few_shot-tuned": "0.003",
+        "few_shot-contrastive": "2e-5",
+    }

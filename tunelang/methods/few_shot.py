@@ -77,13 +77,14 @@ def training(noun: str, **defaults: str) -> dict[str, Field]:
     return {name: field for name, field in shared.items() if name not in left_out}
 
 
-def method(mode: str, **more: object) -> Method:
+def method(mode: str, worker: str, **more: object) -> Method:
     """What few_shot is in one of its modes."""
     fixed: dict[str, object] = {
         "name": "few_shot",
+        "mode": mode,
         "version": 1,
         "doc": "learning from a handful of rows: in the prompt, by tuning, or by contrast",
-        "worker": f"tunelang.train.{mode}",
+        "worker": f"tunelang.train.{worker}",
         "inputs": ("model",),
         "data_field": "data",
         "noun": "sequences",
@@ -92,6 +93,7 @@ def method(mode: str, **more: object) -> Method:
 
 
 PROMPTED = method(
+    "in_context",
     "few_shot",
     product="prompted",
     fields={
@@ -121,6 +123,7 @@ TFEW = {
     "weights": Field(weights("ia3", "lora", "qlora", "full"), "what trains", "ia3"),
 }
 CHOSEN = method(
+    "tuned",
     "tfew",
     product="lm",
     fields={**SHARED, **TFEW},
@@ -141,6 +144,7 @@ SETFIT = {
 }
 CONTRASTED = method(
     "contrastive",
+    "contrastive",
     product="classifier",
     fields={**SHARED, **SETFIT},
     formats=("labelled",),
@@ -154,7 +158,8 @@ METHOD = replace(
     fields={**PROMPTED.fields, **CHOSEN.fields},
     inputs=PROMPTED.inputs,
     formats=PROMPTED.formats,
+    mode="",
     decides="mode",
-    products={"in_context": "prompted", "tuned": "lm", "contrastive": "classifier"},
-    modes={"in_context": PROMPTED, "tuned": CHOSEN, "contrastive": CONTRASTED},
+    products={each.mode: each.product for each in (PROMPTED, CHOSEN, CONTRASTED)},
+    modes={each.mode: each for each in (PROMPTED, CHOSEN, CONTRASTED)},
 )

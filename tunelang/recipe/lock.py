@@ -118,7 +118,8 @@ def place_of(name: str, folder: Path) -> str:
 
 def methods(recipe: Recipe) -> dict[str, dict[str, Any]]:
     """The version and defaults of every method that a stage uses."""
-    used = {stage.method.name: stage.method for stage in recipe.stages.values() if stage.method}
+    every = [stage.method for stage in recipe.stages.values() if stage.method]
+    used = {f"{each.name}-{each.mode}".rstrip("-"): each for each in every}
     return {name: _method(method) for name, method in used.items()}
 
 

@@ -206,6 +206,7 @@ class Method:
     decides: str = ""
     products: Mapping[str, Product] = field(default_factory=dict)
     modes: Mapping[str, Method] = field(default_factory=dict)
+    mode: str = ""  # the word that this is one of the modes for
     rows: Callable[[Callable[[str], Any]], MadeRows] | None = None
 
 
