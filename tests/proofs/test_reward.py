@@ -1,8 +1,15 @@
-"""The reward model learns separable preferences, scores alike wherever it is asked, and is kept."""
+"""The reward model learns separable preferences, scores alike wherever it is asked, and is kept.
+
+Seen to fail: the sign of the gap turned in the loss (accuracy 0.0); the head saved in bf16 (scores
+off by 0.002); the score read at the first token (the self-check of gradients); the head left out of
+what trains (it stays at its start).
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +17,10 @@ from workshop import LORA, Shop, part, preferences, schedule, training
 
 from tunelang.plan.ir import HoldOut, Weights
 from tunelang.sources import rows as sources
-from tunelang.train import losses, trainable
+from tunelang.train import losses, reward, trainable
 from tunelang.train.evaluate import Lens
+from tunelang.train.judge import Judge
+from tunelang.train.reward_lists import Comparison
 from tunelang.train.scoring import scores, scores_of
 
 LENS = Lens("fp32", "cpu", 0)
@@ -68,6 +77,45 @@ def test_what_is_saved_scores_as_what_was_trained(shop: Shop) -> None:
     ]
     scored = scores_of(first.model, first.head, chosen, LENS) + first.bias
     assert abs(float(scored.mean())) < 1e-4
+
+
+@pytest.mark.parametrize("weights", ["lora", "full"])
+def test_saved_scores_are_the_trained_ones_to_the_bit(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    """P09: head and body as they were when training ended; an adapter on a fresh base."""
+    seen: list[torch.Tensor] = []
+    calibrated = reward.calibrated
+
+    def watching(made: Judge, lists: Sequence[Comparison]) -> dict[str, Any]:
+        seen.append(scores_of(made.trained.model, made.head.weight, ROWS, LENS))
+        return calibrated(made, lists)
+
+    monkeypatch.setattr(reward, "calibrated", watching)
+    fields = {"center": 0.01, "normalize": "mean_and_variance"}
+    data = part("preference", preferences(36))
+    shop.run(training("reward_modeling", "kept", data, weights=weights, fields=fields))
+    kept = shop.load("kept")
+    assert kept.head is not None
+    if weights == "full":
+        assert torch.equal(scores_of(kept.model, kept.head, ROWS, LENS), seen[0])
+        return
+    base = trainable.make_trainable(shop.load(), Weights(kind="lora", fields=LORA), "other")
+    trainable.load_adapter(base.model, shop.store.object("kept") / "adapter", "judge")
+    with trainable.using(base.model, ["judge"]):
+        assert torch.equal(scores_of(base.model, kept.head, ROWS, LENS), seen[0])
+
+
+@pytest.mark.parametrize("weights", ["lora", "full"])
+def test_the_head_trains_whatever_the_weights(shop: Shop, weights: str) -> None:
+    """L12 and L13: an adapter does not leave the head at its random start; it is kept in fp32."""
+    data = part("preference", preferences(36))
+    step = training("reward_modeling", "moved", data, weights=weights)
+    start = reward.build(step, shop.job(step), shop.load()).head.weight.detach()
+    shop.run(step)
+    kept = shop.load("moved").head
+    assert kept is not None and kept.dtype == torch.float32
+    assert float((kept - start).abs().min()) > 0
 
 
 def test_scores_do_not_depend_on_padding(shop: Shop) -> None:
