@@ -1,7 +1,8 @@
 """P21 for ppo, grpo and rloo: killed inside an iteration, they end in the very same bits.
 
-Seen to fail: with the order of minibatches drawn from the global generator; with the KL coefficient
-left out of the checkpoint; with the texts of `pretraining` counted from the start of the process.
+Seen to fail: with the KL coefficient left out of the checkpoint; with prompts drawn from the first
+again; with the value model's optimizer left out; with the texts of `pretraining` counted from the
+start of the process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """PPO against an exact optimum, P12 and P14: enumerable replies and the code the product runs.
 
 Seen to fail: with the sign of the advantages turned in `clipped` the gap grows; with the KL charged
-as a reward (+beta) the policy goes beyond twice the optimum's KL; with `train_only` also given the
-reward adapter, it moves; with `micros` dividing by the micro-batch's own tokens, splits differ.
+as a reward (+beta) the policy goes beyond twice the optimum's KL; with each micro-batch divided by
+its own tokens, splits differ.
 """
 
 from __future__ import annotations

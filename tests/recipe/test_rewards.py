@@ -138,3 +138,19 @@ def test_texts_are_in_the_key_and_must_be_texts(tmp_path: Path) -> None:
     assert mixed.pretraining.name == "texts"
     assert mixed.key != plain.key
     assert codes(found(tmp_path, "json", more="  pretraining { data = pairs }\n")) == ["TL302"]
+
+
+@pytest.mark.parametrize(
+    ("reward", "start", "expected"),
+    [
+        ("judge", "judge", []),
+        ("judge", "chat", []),
+        ("judge", "small", ["TL714"]),
+        ("json", "judge", ["TL714"]),
+    ],
+)
+def test_a_critic_starts_from_reward_or_policy(
+    tmp_path: Path, reward: str, start: str, expected: list[str]
+) -> None:
+    """Anything else would be ignored, and is refused."""
+    assert codes(found(tmp_path, reward, more=f"  value {{ from = {start} }}\n")) == expected

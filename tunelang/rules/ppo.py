@@ -130,6 +130,22 @@ def critic_from_nothing(resolved: Resolved) -> Iterator[Diagnostic]:
             )
 
 
+def critic_from_elsewhere(resolved: Resolved) -> Iterator[Diagnostic]:
+    """TL714: the critic is a copy of the stage's reward model or of its policy, of nothing else."""
+    for _, stage in stages(resolved, "ppo"):
+        start = stage.get("value.from")
+        known = [ref.name for path in ("reward", "policy") if (ref := reference(stage, path))]
+        if start and start.name not in known:
+            yield error(
+                "TL714",
+                "backend-cannot",
+                f"the value model of `{stage.name}` cannot start from `{start.name}`",
+                stage.span_of("value.from"),
+                "neither its reward nor its policy",
+                help=f"it can start from {' or '.join(f'`{name}`' for name in known)}",
+            )
+
+
 def group_of_one(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL507: a reply that is compared with itself has no advantage."""
     for _, stage in stages(resolved, *POLICIES):
@@ -223,6 +239,7 @@ RULES = (
     greedy_rollout,
     reward_unscaled,
     critic_from_nothing,
+    critic_from_elsewhere,
     group_of_one,
     group_splits_batch,
     policy_from_base,
