@@ -17,7 +17,7 @@ from workshop import LORA, Shop, part, preferences, schedule, training
 
 from tunelang.plan.ir import HoldOut, Weights
 from tunelang.sources import rows as sources
-from tunelang.train import losses, reward, trainable
+from tunelang.train import judge, losses, reward, trainable
 from tunelang.train.evaluate import Lens
 from tunelang.train.judge import Judge
 from tunelang.train.reward_lists import Comparison
@@ -85,7 +85,7 @@ def test_saved_scores_are_the_trained_ones_to_the_bit(
 ) -> None:
     """P09: head and body as they were when training ended; an adapter on a fresh base."""
     seen: list[torch.Tensor] = []
-    calibrated = reward.calibrated
+    calibrated = judge.calibrated
 
     def watching(made: Judge, lists: Sequence[Comparison]) -> dict[str, Any]:
         seen.append(scores_of(made.trained.model, made.head.weight, ROWS, LENS))
