@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ from workshop import Shop, blank, instructions, part, schedule, training
 
 from tunelang.errors import UserError
 from tunelang.plan.ir import GgufModel, StoreModel
-from tunelang.train import import_model, templates
+from tunelang.train import generate, import_model, templates
+from tunelang.train.generate import Sampling
 
 IDS = torch.arange(5, 45)[None]
 TEXT = "The dog, 27 of them, sat on the mat.\n  Was it red? naïve “x” ✓"
@@ -112,7 +115,7 @@ SHAPE = {
 }
 
 
-def family(shop: Shop, architecture: str) -> None:
+def family(shop: Shop, architecture: str, **shape: Any) -> None:
     """A model of another family with the tiny model's tokenizer."""
     tokenizer = shop.load().tokenizer
     marks = {f"{each}_token_id": getattr(tokenizer, f"{each}_token_id") for each in ("bos", "eos")}
@@ -120,6 +123,7 @@ def family(shop: Shop, architecture: str) -> None:
     more = {"llama": {"head_dim": 32}, "mistral": {"head_dim": 32}, "qwen3": {"head_dim": 128}}
     more = more.get(architecture, {})
     more |= {"sliding_window": None} if architecture == "mistral" else {}
+    more |= shape
     config = AutoConfig.for_model(architecture, **SHAPE, **more, **marks)
     torch.manual_seed(3)
     made = AutoModelForCausalLM.from_config(config)
@@ -181,3 +185,62 @@ def test_other_families_are_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch)
         shop.run(exporting("out", "tiny", kind="gguf", type="f16"))
     assert told.value.diagnostic.code == "TL714"
     assert "convert_hf_to_gguf" in told.value.diagnostic.help
+
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 10_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+
+
+def test_stretched_positions_are_those_of_transformers() -> None:
+    """Llama 3.1: frequencies over our divisors are transformers' own, a second implementation.
+
+    Seen to fail with low and high exchanged.
+    """
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    from tunelang.train import gguf_writer
+
+    config = AutoConfig.for_model("llama", **SHAPE, head_dim=32, rope_parameters=LLAMA3)
+    theirs, _scale = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
+    plain = 1 / 10_000 ** (torch.arange(0, 32, 2, dtype=torch.float64) / 32)
+    ours = plain / torch.from_numpy(gguf_writer.stretched(LLAMA3, 32))
+    assert len({round(float(r), 3) for r in plain / theirs}) > 3  # all three parts are there
+    assert torch.allclose(ours.float(), theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "llama3", "mistral", "qwen2", "qwen3"])
+def test_llama_cpp_says_the_same(shop: Shop, architecture: str) -> None:
+    """llama.cpp itself, where it is installed: the same tokens of a text, the same greedy reply.
+
+    Seen to fail with the rows of q and k left as they are, and with frequencies not divided.
+    """
+    server = pytest.importorskip("xllamacpp")
+    more = {"rope_parameters": LLAMA3} if architecture == "llama3" else {}
+    family(shop, architecture.removesuffix("3") if more else architecture, **more)
+    name = "llama" if more else architecture
+    shop.run(exporting("out", name, kind="gguf", type="f32"))
+    (path,) = folder(shop, "out").glob("*.gguf")
+    wanted = server.CommonParams()
+    wanted.model.path, wanted.n_ctx, wanted.warmup = str(path), 512, False
+    running = server.Server(wanted)
+
+    def post(where: str, **body: Any) -> dict[str, Any]:
+        heads = {"Content-Type": "application/json"}
+        request = Request(running.listening_address + where, json.dumps(body).encode(), heads)
+        with urlopen(request, timeout=60) as answer:
+            said: dict[str, Any] = json.load(answer)
+            return said
+
+    ours = shop.load(name)
+    ids = ours.tokenizer(TEXT * 4, add_special_tokens=False)["input_ids"]
+    assert post("/tokenize", content=TEXT * 4, add_special=False)["tokens"] == ids
+    how = {"n_predict": 24, "temperature": 0.0, "return_tokens": True}
+    said = post("/completion", prompt=ids, **how)["tokens"]
+    reply = generate.replies(ours.model, [ids], 0, Sampling(24, frozenset()))[0]
+    assert said and said == reply[: len(said)]

@@ -59,7 +59,7 @@ def problem(config: Any, tokenizer: Any) -> str:
     if config.model_type not in FAMILIES:
         return f"`{config.model_type}` models are not among {', '.join(sorted(FAMILIES))}"
     rope = rope_of(config)
-    if rope.get("rope_type", "default") != "default":
+    if rope.get("rope_type", "default") not in ("default", "llama3"):
         return f"its positions are stretched ({rope['rope_type']})"
     if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
         return "its attention has a sliding window"
@@ -80,7 +80,7 @@ def rope_of(config: Any) -> dict[str, Any]:
 def shape(writer: GGUFWriter, config: Any) -> None:
     """The widths and counts of the header."""
     heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    width = width_of(config)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -95,6 +95,27 @@ def shape(writer: GGUFWriter, config: Any) -> None:
     writer.add_vocab_size(config.vocab_size)
 
 
+def width_of(config: Any) -> int:
+    """Elements of a head."""
+    return int(
+        getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    )
+
+
+def stretched(rope: dict[str, Any], width: int) -> Any:
+    """What each rotary frequency [width / 2] is divided by in Llama 3.1 (its `llama3` scaling).
+
+    Waves shorter than the old context over `high_freq_factor` stay, longer ones than it over
+    `low_freq_factor` are stretched by `factor`, those between by a line in 1 / wavelength.
+    """
+    theta, factor = float(rope["rope_theta"]), float(rope["factor"])
+    low, high = float(rope["low_freq_factor"]), float(rope["high_freq_factor"])
+    waves = 2 * np.pi * theta ** (np.arange(0, width, 2) / width)
+    turns = float(rope["original_max_position_embeddings"]) / waves
+    smooth = np.clip((turns - low) / (high - low), 0, 1)
+    return (1 / ((1 - smooth) / factor + smooth)).astype(np.float32)
+
+
 def tensors(model: Any, family: str, kind: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Every weight as GGUF names and holds it; a tied output layer is not stored."""
     config = model.config
@@ -102,6 +123,8 @@ def tensors(model: Any, family: str, kind: str) -> Iterator[tuple[str, tuple[Any
     names = gguf.get_tensor_name_map(
         arch.get(family, gguf.MODEL_ARCH.QWEN3), config.num_hidden_layers
     )
+    if rope_of(config).get("rope_type") == "llama3":
+        yield "rope_freqs.weight", (stretched(rope_of(config), width_of(config)),)
     for path, weight in model.state_dict().items():
         if path == "lm_head.weight" and config.tie_word_embeddings:
             continue
