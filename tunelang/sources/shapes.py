@@ -29,7 +29,7 @@ OPTIONAL = {
     "ranking": ("ranks", "scores"),
 }
 MESSAGE_COLUMNS = ("messages", "conversations", "conversation")
-AS_THEY_ARE = ("margin", "good", "label", "ranks", "scores", "replies", "answer")
+AS_THEY_ARE = ("margin", "good", "label", "ranks", "scores", "answer")
 # How Anthropic's HH set, whose pairs hold the whole dialogue, marks who speaks.
 ASSISTANT_SPEAKS = "\n\nAssistant:"
 
@@ -168,6 +168,8 @@ def _checked(role: str, value: Any, place: str) -> Any:
         return messages(value, place)
     if role in AS_THEY_ARE:
         return value
+    if role == "replies":
+        return _replies(value, place)
     if role == "choices":
         return _choices(value, place)
     if role == "weight":
@@ -179,6 +181,17 @@ def _checked(role: str, value: Any, place: str) -> Any:
     if not isinstance(value, str):
         raise unreadable(place, f"holds {kind_of(value)}, not text")
     return value
+
+
+def _replies(value: Any, place: str) -> list[Any]:
+    """Replies to one prompt: texts, or conversations that end in one."""
+    if not isinstance(value, list) or not value:
+        what = "an empty list" if value == [] else kind_of(value)
+        raise unreadable(place, f"holds {what}, not replies")
+    for number, each in enumerate(value, 1):
+        if not isinstance(each, str | list):
+            raise unreadable(f"{place} reply {number}", f"holds {kind_of(each)}, not text")
+    return [messages(each, place) if isinstance(each, list) else each for each in value]
 
 
 def _choices(value: Any, place: str) -> list[str]:
