@@ -50,7 +50,7 @@ def pairs() -> Iterator[tuple[str, str, str]]:
     """(method, mode, kind of weights) of every admissible pair; most methods have one mode."""
     for name, method in kinds.methods().items():
         for mode in MODES.get(name, ("",)):
-            for kind in admitted(method):
+            for kind in admitted(method.modes.get(mode, method)):
                 yield name, mode, kind
 
 
@@ -70,7 +70,8 @@ def admitted(method: Method) -> tuple[str, ...]:
 
 def recipe(name: str, mode: str, kind: str) -> str:
     """Two steps of a method on a model of two layers."""
-    method = kinds.methods()[name]
+    whole = kinds.methods()[name]
+    method = whole.modes.get(mode, whole)
     model = "mixture" if kind == "experts" else "dense"
     lines = [f"{field} = {value}" for field, value in required(method, mode, model).items()]
     lines += [f"weights = {kind}({ARGUMENTS[kind]})" if kind in ARGUMENTS else f"weights = {kind}"]
