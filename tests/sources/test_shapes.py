@@ -104,6 +104,7 @@ def test_dialogues_as_pairs() -> None:
 PREFERENCE = DataFormat(kind="preference", columns={"chosen": "chosen", "rejected": "rejected"})
 INSTRUCT = DataFormat(kind="instruct", columns={"prompt": "question", "reply": "answer"})
 CHAT = DataFormat(kind="chat", columns={"messages": "messages"})
+LISTS = DataFormat(kind="ranking", columns={"replies": "replies"})
 QUIZ = DataFormat(kind="choices", columns={"choices": "options"})
 
 
@@ -146,6 +147,9 @@ def test_missing_columns(form: DataFormat, row: dict[str, Any], said: str, help:
         (QUIZ, {"options": "a"}, "`options` holds text, not a list of texts"),
         (QUIZ, {"options": []}, "`options` has no choice"),
         (QUIZ, {"options": ["a", "b", "a"]}, "`options` names one choice twice"),
+        (LISTS, {"replies": "a"}, "`replies` holds text, not replies"),
+        (LISTS, {"replies": []}, "`replies` holds an empty list, not replies"),
+        (LISTS, {"replies": ["a", 3]}, "`replies` reply 2 holds a number, not text"),
         (CHAT, {"messages": "a"}, "`messages` holds text, not messages"),
         (CHAT, {"messages": []}, "`messages` holds an empty list, not messages"),
         (CHAT, {"messages": ["a"]}, "message 1 is text, not an object with role and content"),
