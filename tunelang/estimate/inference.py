@@ -19,7 +19,7 @@ LOGIT = 4 + 4 + 8
 
 @dataclass(frozen=True)
 class Reading:
-    """A model that is read and not trained: `models` of its size are held, `width` bytes a weight.
+    """A model that is read and not trained, `width` bytes a weight; one is held at a time.
 
     `sequences` rows pass, of `prompt` tokens each, after which `reply` tokens are drawn. `micro`
     rows are computed at once; planned where it is None.
@@ -30,7 +30,6 @@ class Reading:
     sequences: int = 0
     prompt: int = 0
     reply: int = 0
-    models: int = 1
     quantised: bool = False
     micro: int | None = None
 
@@ -68,8 +67,7 @@ def micros(work: Reading, machine: Machine) -> Iterator[int]:
 def weights(work: Reading) -> float:
     """Bytes of resting weights: linear layers in NF4 where the model was trained on those."""
     total, linear = count(work.architecture), linear_count(work.architecture)
-    held = NF4 * linear + work.width * (total - linear) if work.quantised else work.width * total
-    return work.models * held
+    return NF4 * linear + work.width * (total - linear) if work.quantised else work.width * total
 
 
 def passing(work: Reading, micro: int) -> float:

@@ -6,6 +6,7 @@ format that the plan promised; `answers.jsonl` every reply that was drawn, with 
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ def run(step: Step, job: Job) -> Metrics:
     wanted = answers.requests(asked, each)
     job.phase("sampling")
     said = answers.answered(speaker, wanted, how(step), (job, NOTED), step.place.micro)
-    del speaker  # a judge may need the room
+    del speaker  # a judge needs the room
+    gc.collect()
     made = judged(step, job, asked, [said[at : at + each] for at in range(0, len(said), each)])
     choice = chooser(step)
     rows = [row for one in made for row in choice(one.question.words, one.replies)]

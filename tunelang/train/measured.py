@@ -6,6 +6,7 @@ of the other model, scores.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +70,8 @@ def measure(step: Step, job: Job, sets: Sequence[Set]) -> None:
         if each.answered:
             each.asked = questions(speaker, each, step, job)
             each.said = answer(speaker, each, step, (job, f"answers-{number}.jsonl"))
-    del speaker  # the next model may need the room
+    del speaker  # the next model needs the room
+    gc.collect()
     versus(step, job, sets)
     judged(step, job, sets)
     for each in sets:
@@ -173,6 +175,8 @@ def versus(step: Step, job: Job, sets: Sequence[Set]) -> None:
         at = (job, f"versus-{number}.jsonl")
         how = generate_stage.how(step)
         each.other = answers.answered(speaker, wanted, how, at, step.place.micro)
+    del speaker
+    gc.collect()
 
 
 # --- scores --------------------------------------------------------------------------------------

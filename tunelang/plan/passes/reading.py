@@ -46,7 +46,6 @@ def work_of(step: Step, stage: Declared, shape: Architecture, context: Context) 
         sequences=rows * (stage.get("replies") or 1),
         prompt=_prompt(step, context),
         reply=drawn(stage),
-        models=len({ref.model_dump_json() for ref in step.inputs.values()}),
         quantised=bool(start and start.kind == "stage" and quantised(context.recipe, start)),
         micro=int(micro.amount) if micro else None,
     )
