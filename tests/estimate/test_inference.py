@@ -56,7 +56,7 @@ def test_as_many_rows_as_fit() -> None:
 
 @pytest.mark.parametrize(("gpu", "fits"), [("RTX4090", True), ("T4", False)])
 def test_what_does_not_fit_is_an_error(tmp_path: Path, gpu: str, fits: bool) -> None:
-    """TL701 where the recipe names the hardware: an 8B model on 24 and on 16 GB, a judge after it."""
+    """TL701 where the recipe names the hardware: 8B on 24 and on 16 GB, its judge after it."""
     ground = (CHECKOUT / "ground.tune").read_text()
     text = f"""hardware card {{ gpu = "{gpu}" }}
 stage judge: reward_modeling {{
