@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from policies import fields_of, make_judge, step_of
-from workshop import Shop, part, texts, training
+from workshop import Shop, part, preferences, texts, training
 
 from tunelang.plan.ir import Gate, Measure, Step
 from tunelang.train import trainable
@@ -108,6 +108,28 @@ def test_everything_trained_means_models_of_their_own(judged: Shop) -> None:
     assert len({id(role.model) for role in roles}) == 4
     trains = [any(w.requires_grad for w in role.model.parameters()) for role in roles]
     assert trains == [True, False, True, False]
+
+
+@pytest.mark.parametrize("kind", ["rslora", "dora"])
+def test_a_critic_copied_from_its_judge_computes_as_it(shop: Shop, kind: str) -> None:
+    """V before the last token is the judge's score of what is before it, however it was adapted.
+
+    Seen to fail: with the copy made of rank, alpha and targets alone, as it once was.
+    """
+    data = part("preference", preferences(60))
+    shape = {"adapter": {kind: True}, "fields": {"center": 0.01}}
+    shop.run(training("reward_modeling", "judge", data, **shape))
+    who = casting(shop, step_of("copied"))
+    row = Episode([5, 6], [9, 4, 3], False)
+    found = values(critic_of(who), collate([row], 0, "cpu"), who.lens)
+    judge = judge_of(who)
+    with trainable.using(judge.role.model, judge.role.adapters or ()):
+        read = [row.ids[: 2 + at] for at in range(3)]
+        expected = scores_of(judge.role.model, judge.head, read, who.lens) + judge.bias
+    assert (found - expected).abs().max() < 1e-5
+    with trainable.using(judge.role.model, ()):
+        plain = scores_of(judge.role.model, judge.head, read, who.lens) + judge.bias
+    assert (plain - expected).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("method", ["grpo", "rloo"])

@@ -7,10 +7,10 @@ never by PEFT's switches, which turn it on for adapters that must not train.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -108,6 +108,7 @@ def cast(step: Step, job: Job, start: Loaded, speech: Speech) -> Cast:
         same_tokens(step, job, start)
         judged = origin(step.inputs["reward"], job)
         shared = trainable.is_adapter(step) and rests_on(judged, start.origin)
+        shared = shared and adapter_folder(judged, job).is_dir()
     trained = trainable.make_trainable(start, sft.weights_of(step), POLICY)
     policy = Role(trained.model, trained.active if trained.adapter else None)
     judge = judge_of(step, job, trained, speech, shared=shared) if "reward" in step.inputs else None
@@ -144,9 +145,7 @@ def judge_of(step: Step, job: Job, trained: Trained, speech: Speech, *, shared: 
     """The reward as an adapter on the policy's base, or a frozen model of its own."""
     judged, suffix = origin(step.inputs["reward"], job), ending(speech)
     if shared:
-        trainable.load_adapter(
-            trained.model, job.store.object(judged.deltas[-1]) / "adapter", REWARD
-        )
+        trainable.load_adapter(trained.model, adapter_folder(judged, job), REWARD)
         loaded_head = load_head(judged, job)
         return Judge(
             Role(trained.model, (*trained.start, REWARD)), loaded_head, judged.bias, suffix
@@ -196,13 +195,20 @@ def critic_of(
         why = "rests on other weights" if trained.adapter else "is held in 4 bits"
         job.note(f"the reward {why}: the value model starts from the policy")
     if trained.adapter:
-        trainable.add_adapter(trained.model, VALUE, value_weights(step, job, copies=copies))
         if copies:
-            copy_adapter(trained.model, REWARD, VALUE)
+            folder = adapter_folder(origin(step.inputs["reward"], job), job)
+            trainable.load_adapter(trained.model, folder, VALUE)
+        else:
+            trainable.add_adapter(trained.model, VALUE, sft.weights_of(step))
         role = Role(trained.model, (*trained.start, VALUE))
     else:
         role = Role(own_model(step.inputs["reward" if copies else "policy"], job), None)
     return Critic(role, value_head(role, job, judge if copies else None))
+
+
+def adapter_folder(judged: Origin, job: Job) -> Path:
+    """Where the reward's own adapter lies, in PEFT's layout."""
+    return job.store.object(judged.deltas[-1]) / "adapter"
 
 
 def unquantised(source: ModelRef, job: Job) -> bool:
@@ -224,37 +230,6 @@ def value_head(role: Role, job: Job, judge: Judge | None) -> nn.Linear:
         head.weight.copy_(judge.head if judge else torch.zeros_like(head.weight))
         head.bias.fill_(judge.bias if judge else 0.0)
     return head
-
-
-def value_weights(step: Step, job: Job, *, copies: bool) -> Any:
-    """The value adapter's shape: the reward's own where it is copied, else the policy's."""
-    weights = sft.weights_of(step)
-    if not copies:
-        return weights
-    key = origin(step.inputs["reward"], job).deltas[-1]
-    settings = json.loads(
-        (job.store.object(key) / "adapter" / "adapter_config.json").read_text("utf-8")
-    )
-    targets = settings["target_modules"]
-    shape = {
-        "rank": settings["r"],
-        "alpha": settings["lora_alpha"],
-        "dropout": 0.0,
-        "targets": sorted(targets),
-    }
-    return weights.model_copy(update={"fields": shape})
-
-
-def copy_adapter(model: nn.Module, source: str, target: str) -> None:
-    """Every tensor of one adapter into another of the same shape."""
-    pairs = zip(
-        trainable.adapter_parameters(model, source),
-        trainable.adapter_parameters(model, target),
-        strict=True,
-    )
-    with torch.no_grad():
-        for theirs, ours in pairs:
-            ours.copy_(theirs)
 
 
 def reference_of(step: Step, job: Job, trained: Trained) -> Role:
