@@ -217,7 +217,10 @@ def test_a_template_that_rewrites_is_refused_where_it_matters(tokenizer: Any) ->
 
 
 def test_one_bos(tokenizer: Any) -> None:
-    """P25: a template that writes BOS and a tokenizer that adds one make one, in chats and text."""
+    """P25: a template that writes BOS and a tokenizer that adds one make one, in chats and text.
+
+    Seen to fail when `encode` let the tokenizer add its special tokens: six.
+    """
     from tokenizers.processors import TemplateProcessing
 
     tokenizer._tokenizer.post_processor = TemplateProcessing(
@@ -232,7 +235,10 @@ def test_one_bos(tokenizer: Any) -> None:
 
 
 def test_end_of_text_is_trained_even_where_padding_is_the_same_token(tokenizer: Any) -> None:
-    """P25: pad == eos masks nothing: labels are made before padding, by length."""
+    """P25: pad == eos masks nothing: labels are made before padding, by length.
+
+    Seen to fail when labels equal to the padding token were ignored, as a common collator does.
+    """
     tokenizer.pad_token = tokenizer.eos_token
     row = rows.Writer(Speech(tokenizer, None), 64, "reply")(
         data.Example("instruct", {"prompt": "say cat", "reply": " cat"}, "row")
