@@ -1,9 +1,9 @@
 """P10: the losses of ranked lists are what their papers write, by identities and by second hands.
 
 Seen to fail: with >= for > in `better`, and with a reply's own score left out of Plackett-Luce's
-denominator, two replies are no Bradley-Terry pair; with PRO's own temperature halved it differs from
-its paper; without RRHF's relu, with LiPO's ranks counted from 2 and with SLiC's gap added each
-differs from its formula.
+denominator, two replies are no Bradley-Terry pair; with PRO's own temperature halved it differs
+from its paper; without RRHF's relu, with LiPO's ranks counted from 2 and with SLiC's gap added
+each differs from its formula.
 """
 
 from __future__ import annotations
