@@ -28,7 +28,7 @@ def mixture(**fields: object) -> Mixture:
 
 
 def test_shares_scale_then_clip_then_temper() -> None:
-    """The example of T5's mixing: cap 3000 on four sizes; high temperatures even out."""
+    """P17: the example of T5's mixing: cap 3000 on four sizes; high temperatures even out."""
     capped = mix.shares(mixture(strategy="proportional", cap=3000), SIZES)
     assert capped == pytest.approx([0.4478, 0.4478, 0.0746, 0.0299], abs=5e-5)
     even = mix.shares(mixture(strategy="temperature", temperature=1e9), SIZES)
