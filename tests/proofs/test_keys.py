@@ -28,8 +28,7 @@ stage it: domain_adaptation {
 def test_a_step_that_is_made_again_is_the_same(weights: str, shop: Shop) -> None:
     """P26: the object of a key, thrown away and made once more, has the same bytes in every file.
 
-    Seen to fail with the seed of the adapter's start left to chance (lora), and with rows drawn by
-    `random` without the step's seed (both).
+    Seen to fail with the adapter's start left to chance, for lora.
     """
     step = training("sft", "twice", part("instruct", instructions()), weights=weights)
     shop.run(step)
