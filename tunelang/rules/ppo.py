@@ -1,4 +1,4 @@
-"""Rules on ppo, grpo and rloo (TL503 to TL528): leash, judge, critic, groups, replies drawn."""
+"""Rules on ppo, grpo and rloo (TL503 to TL527): leash, judge, critic, groups, replies drawn."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Label, error, hint, warning
-from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared
 from tunelang.recipe.resolve import Resolved
 from tunelang.recipe.typed import flat
 from tunelang.rules.edits import setting
-from tunelang.rules.preferences import tuned
 from tunelang.rules.stages import POLICIES, reference, stages
 from tunelang.units import number
 
@@ -180,21 +178,6 @@ def group_splits_batch(resolved: Resolved) -> Iterator[Diagnostic]:
             )
 
 
-def policy_from_base(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL528: a judge of replies scores a model that was never taught to reply."""
-    for recipe, stage in stages(resolved, *POLICIES):
-        start = graph.start_of(stage)
-        if reference(stage, "reward") and start and not tuned(recipe, start):
-            yield warning(
-                "TL528",
-                "policy-from-base",
-                f"`{stage.name}` starts from `{start}`, which was not taught to reply",
-                stage.span_of("policy"),
-                "continues text",
-                help="tune it on conversations first: KL then holds it to a model that replies",
-            )
-
-
 def bad_pattern(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL527: a reward's pattern that Python's `re` does not read."""
     for _, stage in stages(resolved, *POLICIES):
@@ -242,6 +225,5 @@ RULES = (
     critic_from_elsewhere,
     group_of_one,
     group_splits_batch,
-    policy_from_base,
     bad_pattern,
 )

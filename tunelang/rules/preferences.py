@@ -16,7 +16,7 @@ from tunelang.rules.stages import stages
 from tunelang.units import number
 
 # orpo teaches the format along with the preference, so it may start anywhere.
-ON_TUNED = ("dpo", "ipo", "kto", "simpo", "comparative_ranking")
+ON_TUNED = ("dpo", "ipo", "kto", "simpo", "comparative_ranking", "ppo", "grpo", "rloo")
 UNTUNED = ("domain_adaptation",)  # stages after which a model still continues text
 TUNED_NAME = re.compile(r"instruct|chat|sft|assistant|-it\b", re.IGNORECASE)
 # 0.1 and 0.5 in the paper (arXiv 2305.18290), 0.01 for Zephyr (arXiv 2310.16944).
@@ -63,15 +63,18 @@ def reference_not_read(resolved: Resolved) -> Iterator[Diagnostic]:
 def dpo_from_base(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL506: preferences are taught to a model that was never tuned on replies."""
     for recipe, stage in stages(resolved, *ON_TUNED):
+        assert stage.method is not None
+        if isinstance(stage.get("reward"), Choice):
+            continue  # a function knows what it looks for in any text (arXiv 2501.12948)
         start = graph.start_of(stage)
         if start and not tuned(recipe, start):
             yield warning(
                 "TL506",
                 "dpo-from-base",
                 f"`{stage.name}` starts from `{start}`, which was not taught to reply",
-                stage.span_of("model"),
+                stage.span_of(stage.method.inputs[0]),
                 "continues text",
-                help="tune it on conversations first; the pairs are then near what it says",
+                help="tune it on conversations first; replies are then near what it says",
             )
 
 
