@@ -133,7 +133,9 @@ def attach_deltas(model: Any, deltas: tuple[str, ...], job: Job) -> tuple[Any, t
     folders = [str(job.store.object(key) / "adapter") for key in deltas]
     token_rows.grow(model, max(token_rows.rows_of(Path(folder)) for folder in folders))
     wrapped = PeftModel.from_pretrained(model, folders[0], adapter_name=names[0])
+    token_rows.settle(wrapped)
     for name, folder in zip(names[1:], folders[1:], strict=True):
         wrapped.load_adapter(folder, adapter_name=name)
+        token_rows.settle(wrapped)
     wrapped.base_model.set_adapter(list(names))
     return wrapped, names

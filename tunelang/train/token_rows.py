@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from peft.utils.other import TrainableTokensWrapper
 from torch import nn
 
 
@@ -37,6 +38,25 @@ def paths(model: nn.Module) -> list[str]:
     """The names of the embedding and the head within the model, as `layers` gives them."""
     wanted = layers(model)
     return [path for path, module in model.named_modules() if any(module is w for w in wanted)]
+
+
+def settle(model: nn.Module) -> None:
+    """Write the rows that attached adapters hold into the embedding and the head themselves.
+
+    Neither is ever in few bits, so nothing is rounded away; and PEFT cannot save a further adapter
+    beside one that holds rows.
+    """
+    found = [
+        (path, module)
+        for path, module in model.named_modules()
+        if isinstance(module, TrainableTokensWrapper)
+    ]
+    for path, module in found:
+        plain = module.unload_and_optionally_merge_module(
+            merge=True, safe_merge=False, adapter_names=None
+        )
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, plain)
 
 
 def rows_of(adapter: Path) -> int:
