@@ -21,7 +21,7 @@ GROUND = (CHECKOUT / "ground.tune").read_text()
 FENCE = re.compile(r"^```(\w+)(?: name=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EVERY = list(pages().values())
 WORKING = [page for page in EVERY if not page.waits]
-SAID = re.compile(r'"(T[LS]\d+)",\s*"([a-z0-9-]+)"')
+SAID = re.compile(r'"(T[LS]\d+)",\s*"([a-z0-9]+(?:-[a-z0-9]+)+)"')
 
 
 @dataclass(frozen=True)
@@ -159,3 +159,14 @@ def test_every_finding_has_a_page() -> None:
 def test_source_is_used() -> None:
     """Fixes of other sources are left alone."""
     assert fixes.apply(Source("a", "text"), []) == ("text", 0)
+
+
+def test_a_code_has_one_name() -> None:
+    """Two rules with one code could not be told apart where only codes are written."""
+    names: dict[str, set[str]] = {}
+    for page in EVERY:
+        names.setdefault(page.code, set()).add(page.name)
+    for path in (ROOT / "tunelang").rglob("*.py"):
+        for code, name in SAID.findall(path.read_text()):
+            names.setdefault(code, set()).add(name)
+    assert not {code: both for code, both in names.items() if len(both) > 1}

@@ -1,4 +1,4 @@
-"""Rules on general text beside a domain (TL315, TL324, TL714): replayed, measured, gated."""
+"""Rules on general text beside a domain (TL315, TL325, TL714): replayed, measured, gated."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def no_replay(resolved: Resolved) -> Iterator[Diagnostic]:
 
 
 def replay_beside_shares(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL324: shares by size are of all parts, so a share for replay beside them is none."""
+    """TL325: shares by size are of all parts, so a share for replay beside them is none."""
     for recipe, stage in stages(resolved):
         ref, replayed = stage.get("data"), stage.get("replay")
         mix = recipe.of_kind("mix").get(ref.name) if ref and replayed else None
         strategy: Choice | None = mix.get("strategy") if mix else None
         if mix is not None and strategy is not None and strategy.name != "fixed":
             yield error(
-                "TL324",
+                "TL325",
                 "replay-beside-shares",
                 f"`{stage.name}` replays a share of `{replayed.name}`, and `{mix.name}` shares its "
                 f"rows by `{strategy.name}`",

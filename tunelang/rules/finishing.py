@@ -51,12 +51,12 @@ def drawn(stage: Declared) -> int:
 
 
 def choice_without_scores(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL540: the best of replies that nobody scores."""
+    """TL552: the best of replies that nobody scores."""
     for _, stage in stages(resolved, "generate"):
         keep: Choice | None = stage.get("keep")
         if keep and keep.name != "all" and not stage.get("reward"):
             yield error(
-                "TL540",
+                "TL552",
                 "choice-without-scores",
                 f"`{stage.name}` keeps replies by their scores, and nothing scores them",
                 stage.span_of("keep"),
@@ -66,7 +66,7 @@ def choice_without_scores(resolved: Resolved) -> Iterator[Diagnostic]:
 
 
 def too_few_replies(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL541: more is to be kept than is drawn."""
+    """TL553: more is to be kept than is drawn."""
     for _, stage in stages(resolved, "generate"):
         keep: Choice | None = stage.get("keep")
         least = {"extremes": 2}.get(keep.name, 1) if keep else 1
@@ -75,7 +75,7 @@ def too_few_replies(resolved: Resolved) -> Iterator[Diagnostic]:
         if replies < least or (keep and keep.name == "best" and replies == 1):
             more = max(2 * least, 4)
             yield error(
-                "TL541",
+                "TL553",
                 "too-few-replies",
                 f"`{stage.name}` draws {replies} of each prompt, too few to keep "
                 f"`{keep.name if keep else ''}` of them",
@@ -88,11 +88,11 @@ def too_few_replies(resolved: Resolved) -> Iterator[Diagnostic]:
 
 
 def same_replies(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL542: several replies to a prompt, all of them the likeliest."""
+    """TL554: several replies to a prompt, all of them the likeliest."""
     for _, stage in stages(resolved, "generate"):
         if stage.get("replies") and stage.get("replies") > 1 and not _draws(stage):
             yield error(
-                "TL542",
+                "TL554",
                 "same-replies",
                 f"`{stage.name}` takes the likeliest token each time, so all "
                 f"{stage.get('replies')} replies to a prompt are the same",

@@ -1,4 +1,4 @@
-"""A rule on evaluate (TL543): metrics that these rows, this model or no judge can give."""
+"""A rule on evaluate (TL555): metrics that these rows, this model or no judge can give."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Asked = tuple[str, DataPart, Span]  # a metric, the rows it is taken of, and whe
 
 
 def unmeasurable_metric(plan: Plan, context: Context) -> Iterator[Diagnostic]:
-    """TL543: found before anything is answered."""
+    """TL555: found before anything is answered."""
     for step in plan.steps:
         stage = context.recipe.declared.get(step.name)
         if stage is None or step.method != "evaluate":
@@ -27,7 +27,7 @@ def unmeasurable_metric(plan: Plan, context: Context) -> Iterator[Diagnostic]:
             if why:
                 data = context.recipe.declared[part.name]
                 yield error(
-                    "TL543",
+                    "TL555",
                     "unmeasurable-metric",
                     f"`{stage.name}` cannot measure `{metric}`: {why}",
                     span,
