@@ -1,4 +1,5 @@
-"""Pages that are generated: docs/cli.md from the commands, docs/rules/README.md from the rules.
+"""Pages that are generated: docs/cli.md from the commands, docs/rules/README.md from the rules, and
+the table of weights in docs/methods/README.md from the methods.
 
     python docs/make.py
 
@@ -7,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -17,6 +19,8 @@ import typer
 
 from tunelang.cli import COMMANDS, PLAIN
 from tunelang.plan.document import code, table
+from tunelang.recipe import kinds
+from tunelang.recipe.schema import Method, Variant
 from tunelang.rules.pages import Page, pages
 
 HERE = Path(__file__).parent
@@ -153,7 +157,31 @@ def _listed(group: Sequence[Page]) -> str:
     return table(("code", "name", "severity", "fix", "waits for"), rows)
 
 
-PAGES = {HERE / "cli.md": cli, HERE / "rules" / "README.md": rules}
+def methods() -> str:
+    """docs/methods/README.md: written by hand, but for what `check` allows."""
+    text = (HERE / "methods" / "README.md").read_text("utf-8")
+    named = [f"`{kind}`" for kind in kinds.weights()]
+    rows = [row for method in kinds.methods().values() for row in _weights(method)]
+    made = f"\\1\n\n{table(('method', *named), rows)}\n\n\\2"
+    return re.sub(r"(<!-- Made by .*? -->).*?(## What follows)", made, text, flags=re.DOTALL)
+
+
+def _weights(method: Method) -> Iterator[tuple[str, ...]]:
+    """The kinds of `weights` that a method, or each of its modes, can train."""
+    modes = method.modes or {"": method}
+    for mode, each in modes.items():
+        field = each.fields.get("weights")
+        if each.trains and field and isinstance(field.type, Variant):
+            shapes = field.type.shapes
+            marks = ("yes" if kind in shapes else "" for kind in kinds.weights())
+            yield (f"`{method.name}` ({mode})" if mode else f"`{method.name}`", *marks)
+
+
+PAGES = {
+    HERE / "cli.md": cli,
+    HERE / "rules" / "README.md": rules,
+    HERE / "methods" / "README.md": methods,
+}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from tunelang.cli import COMMANDS
+from tunelang.recipe import kinds
 from tunelang.rules.pages import pages
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +25,10 @@ def make() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["docs/cli.md", "docs/rules/README.md"])
+PAGES = ["docs/cli.md", "docs/rules/README.md", "docs/methods/README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_pages_are_current(page: str) -> None:
     """After a change of commands or rules: `python docs/make.py`."""
     path = ROOT / page
@@ -43,3 +48,34 @@ def test_every_command_and_rule_is_listed() -> None:
     commands, rules = make().cli(), make().rules()
     assert all(f"\n## {name}\n" in commands for name in COMMANDS)
     assert all(f"[{name}]({name}.md)" in rules for name in pages())
+
+
+def test_every_method_has_a_page_and_a_recipe_for_a_cpu_and_for_a_gpu() -> None:
+    """The page is listed, and the method stands in a recipe of either kind."""
+    listed = (ROOT / "docs" / "methods" / "README.md").read_text()
+    recipes = {path.stem: path.read_text() for path in (ROOT / "recipes").glob("*.tune")}
+    large = [text for text in recipes.values() if "gpu =" in text]
+    small = [text for text in recipes.values() if "gpu =" not in text]
+    for name in kinds.methods():
+        assert (ROOT / "docs" / "methods" / f"{name}.md").is_file()
+        assert f"({name}.md)" in listed
+        assert any(f": {name} " in text for text in small), f"no CPU recipe of {name}"
+        assert any(f": {name} " in text for text in large), f"no GPU recipe of {name}"
+
+
+def test_every_proof_is_where_the_table_says() -> None:
+    """P01 to P26, each named in the file that the table of the methods names."""
+    listed = (ROOT / "docs" / "methods" / "README.md").read_text()
+    rows = re.findall(r"^\| (P\d\d) \|.*\| (.*) \|$", listed, re.MULTILINE)
+    assert [number for number, _ in rows] == [f"P{number:02}" for number in range(1, 27)]
+    for number, files in rows:
+        for name in re.findall(r"`(.*?)`", files):
+            assert number in (ROOT / "tests" / "proofs" / name).read_text(), (number, name)
+
+
+def test_files_that_the_methods_page_names_exist() -> None:
+    listed = (ROOT / "docs" / "methods" / "README.md").read_text()
+    for name in re.findall(r"`((?:methods|weights|train)/[a-z_]+\.py)`", listed):
+        assert (ROOT / "tunelang" / name).is_file(), name
+    for name in re.findall(r"`(test_\w+\.py)`", listed):
+        assert (ROOT / "tests" / "proofs" / name).is_file(), name

@@ -1,4 +1,4 @@
-"""A step that is killed and started again ends in the very bits it would have ended in."""
+"""P21: a step that is killed and started again ends in the very bits it would have ended in."""
 
 from __future__ import annotations
 
