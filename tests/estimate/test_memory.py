@@ -14,9 +14,11 @@ from tunelang.estimate.config import from_config
 from tunelang.estimate.fit import fit
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.memory import Load, memory, trainable
-from tunelang.estimate.parameters import Architecture, count, lora_count
+from tunelang.estimate.parameters import Architecture, count, linear_count, lora_count
 from tunelang.estimate.remedies import nearest
 from tunelang.estimate.work import Work
+from tunelang.plan.build import build
+from tunelang.recipe.resolve import resolve
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "memory_golden.json").read_text())
 
@@ -157,3 +159,32 @@ def test_every_gpu_is_usable() -> None:
         gpu = gpus.find(name.lower())
         assert gpu and 0.95 < gpu.usable / gpu.memory < 1.08
     assert gpus.find("H100") == gpus.find("H100-80GB")
+
+
+@pytest.mark.parametrize(
+    ("fields", "bytes_each"),
+    [
+        ("", 0.5 + 1 / 64 + 4 / 16384),
+        (", double_quant = false", 0.5 + 4 / 64),
+        (", bits = 8", 1.0),
+    ],
+)
+def test_few_bits_weigh_what_they_are(fields: str, bytes_each: float, tmp_path: Path) -> None:
+    """Bytes of a resting weight of a linear layer, from the recipe to the estimate."""
+    path = tmp_path / "r.tune"
+    path.write_text(
+        "tune 1\n"
+        'model base = hf("Qwen/Qwen2.5-7B", revision = "d149729")\n'
+        'data rows = hf("a/b", revision = "d149729", format = instruct, rows = 1000 rows)\n'
+        'hardware card { gpu = "H100-80GB" }\n'
+        f"stage it: sft {{ model = base, data = rows, on = card, weights = qlora(rank = 8{fields}) }}\n"
+    )
+    resolved = resolve(path)
+    assert resolved.recipe
+    plan, _ = build(resolved.recipe)
+    assert plan and plan.steps[0].estimate
+    shape = known("Qwen/Qwen2.5-7B")
+    linear = linear_count(shape)
+    adapters = 4 * lora_count(shape, 8, "all_linear")
+    expected = bytes_each * linear + 2 * (count(shape) - linear) + adapters
+    assert plan.steps[0].estimate.weights == pytest.approx(expected, rel=1e-9)

@@ -122,6 +122,7 @@ def _load(work: Work, machine: Machine, way: Way) -> Load:
         master=work.weights == "full" and work.precision != "fp32" and work.masters,
         scored=_scored(work),
         share=work.share,
+        held=work.held,
     )
 
 

@@ -20,6 +20,8 @@ from tunelang.estimate.parameters import (
 )
 
 NF4 = 0.5 + 1 / 64 + 4 / 16384  # bytes a weight, double quantised (QLoRA, arXiv 2305.14314)
+SINGLE = 0.5 + 4 / 64  # one fp32 constant for each block of 64 weights
+INT8 = 1.0  # and one fp32 scale a row, which is nothing beside it (arXiv 2208.07339)
 # Bytes per logit: transformers upcasts to fp32 (4), log-softmax (4) and its gradient in bf16 and
 # fp32; 10 at the end of forward, 12 in the loss's backward.
 LOGIT_FORWARD, LOGIT_BACKWARD = 10, 12
@@ -50,6 +52,7 @@ class Load:
     master: bool = False  # DeepSpeed keeps fp32 masters of bf16 weights
     scored: float = 1.0
     share: float = 0.0  # of the routed experts of each block, where weights are experts
+    held: float = NF4  # bytes of a resting weight of a linear layer, where weights are qlora
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def weight_bytes(load: Load) -> float:
     adapters = 4.0 * trainable(load)
     if load.weights != "qlora":
         return load.width * total / load.shard_weights + adapters
-    return (NF4 * linear + load.width * (total - linear)) / load.shard_weights + adapters
+    return (load.held * linear + load.width * (total - linear)) / load.shard_weights + adapters
 
 
 def gradient_bytes(load: Load) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tunelang.estimate.memory import NF4
 from tunelang.estimate.parameters import (
     Architecture,
     Targets,
@@ -21,7 +22,7 @@ class Work:
     `rows` are the sequences of one row: a preference pair has two. `weights` is the kind whose
     memory is counted. `micro` and `recompute` (activations) are planned where they are None.
     `share` of the routed experts train where weights are `experts`; full tuning without `masters`
-    keeps no fp32 weights beside those of the precision.
+    keeps no fp32 weights beside those of the precision. `held` are bytes of a weight of `qlora`.
     """
 
     architecture: Architecture
@@ -45,6 +46,7 @@ class Work:
     recompute: bool | None = None
     share: float = 0.0
     masters: bool = True
+    held: float = NF4
 
     @property
     def positions(self) -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tunelang.diagnostic import Fix, Label, error, warning
 from tunelang.estimate import experts
 from tunelang.estimate.fit import Fit, fit, offered
 from tunelang.estimate.machine import Machine
+from tunelang.estimate.memory import INT8, NF4, SINGLE
 from tunelang.estimate.parameters import Architecture
 from tunelang.estimate.remedies import Remedy, nearest
 from tunelang.estimate.work import Work
@@ -90,6 +94,7 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
         texts=_texts(step, declared),
         rows=declared.method.sequences,
         masters=fields.get("masters") != "none",
+        held=_held(fields),
         micro=int(micro.amount) if micro else None,
         recompute=RECOMPUTE.get(str(declared.get("checkpointing"))),
         share=experts.share(fields) if kind.like == "experts" else 0.0,
@@ -112,6 +117,13 @@ def usual(step: Step, extent: Extent | None, each: int) -> int:
         return step.length
     tokens = extent.characters / (extent.rows * each) / CHARACTERS_PER_TOKEN
     return min(step.length, round(tokens) + MARKS)
+
+
+def _held(fields: Mapping[str, Any]) -> float:
+    """Bytes of a weight that `qlora(...)` holds."""
+    if fields.get("bits") == 8:
+        return INT8
+    return NF4 if fields.get("double_quant", True) else SINGLE
 
 
 def _place(machine: Machine, found: Fit) -> Place:
