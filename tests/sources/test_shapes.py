@@ -185,3 +185,68 @@ def test_optional_columns() -> None:
     assert normalise(row, quiet, "") == {"prompt": "1", "reply": "2"}
     with pytest.raises(RowError, match="`tone`"):
         normalise(row, named, "")
+
+
+RANKS = DataFormat(kind="ranking", columns={"replies": "replies", "ranks": "ranks"})
+SCORES = DataFormat(kind="ranking", columns={"replies": "replies", "scores": "scores"})
+JUDGED = DataFormat(kind="feedback", columns={"good": "good"})
+LABELLED = DataFormat(kind="labelled", columns={"label": "label"})
+APART = DataFormat(
+    kind="preference",
+    columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "margin": "margin"},
+)
+ASKED = DataFormat(kind="choices", columns={"choices": "choices", "answer": "answer"})
+PAIR = {"prompt": "a", "chosen": "b", "rejected": "c"}
+TWO = {"replies": ["b", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("form", "row", "said"),
+    [
+        (SCORES, {**TWO, "scores": ["3", "1"]}, "`scores` number 1 is '3', not a number"),
+        (SCORES, {**TWO, "scores": [1.0, float("nan")]}, "`scores` number 2 is nan, not a number"),
+        (RANKS, {**TWO, "ranks": [True, False]}, "`ranks` number 1 is True, not a number"),
+        (RANKS, {**TWO, "ranks": None}, "`ranks` holds nothing (null), not a list of numbers"),
+        (RANKS, {**TWO, "ranks": [1, 2, 3]}, "has 2 replies and 3 ranks"),
+        (JUDGED, {"good": "yes"}, "`good` holds 'yes', not true or false"),
+        (JUDGED, {"good": 0.5}, "`good` holds 0.5, not true or false"),
+        (JUDGED, {"good": None}, "`good` holds nothing (null), not true or false"),
+        (LABELLED, {"label": [1]}, "`label` holds a list, not a label"),
+        (LABELLED, {"label": None}, "`label` holds nothing (null), not a label"),
+        (LABELLED, {"label": ""}, "`label` holds an empty text, not a label"),
+        (APART, {**PAIR, "margin": float("nan")}, "`margin` holds nan, not a margin"),
+        (APART, {**PAIR, "margin": "big"}, "`margin` holds 'big', not a margin"),
+        (
+            ASKED,
+            {"choices": ["b", "c"], "answer": 2},
+            "has the answer 2, which is none of its 2 choices",
+        ),
+        (
+            ASKED,
+            {"choices": ["b", "c"], "answer": "d"},
+            "has the answer 'd', which is none of its 2 choices",
+        ),
+    ],
+)
+def test_verdicts_that_say_nothing(form: DataFormat, row: dict[str, Any], said: str) -> None:
+    """TL320 before any run: labels, judgements, margins, orders and answers that cannot be used."""
+    with pytest.raises(RowError) as problem:
+        normalise(row, form, "a.jsonl:3")
+    found = problem.value.diagnostic
+    assert found.code == "TL320"
+    assert found.message.removeprefix("a.jsonl:3").lstrip(": ") == said
+
+
+@pytest.mark.parametrize(
+    ("form", "row", "role", "read"),
+    [
+        (JUDGED, {"good": 1}, "good", True),
+        (LABELLED, {"label": False}, "label", False),
+        (APART, {**PAIR, "margin": "0.5"}, "margin", 0.5),  # of a CSV
+        (APART, {**PAIR, "margin": None}, "margin", None),
+        (ASKED, {"choices": ["b", "1"], "answer": "1"}, "answer", "1"),
+    ],
+)
+def test_verdicts_as_read(form: DataFormat, row: dict[str, Any], role: str, read: object) -> None:
+    """What is meant is read: a judgement as 1, a margin as text, no margin."""
+    assert normalise(row, form, "")[role] == read

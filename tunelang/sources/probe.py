@@ -21,7 +21,7 @@ from tunelang.sources.parts import DataPart, FilesSource, InlineSource
 from tunelang.sources.rows import Row, raw_rows, read, split
 from tunelang.sources.said import length as length
 
-VERSION = 3  # of the facts; counted up when one is added or counted in another way
+VERSION = 4  # of the facts; counted up when one is added or rows are read in another way
 REMEMBER_FROM = 1 << 20  # bytes; smaller sets are read faster than looked up
 SAMPLE = 200  # rows whose lengths are kept, evenly spread
 MARKS = 4096  # marks kept of a set, the smallest: those of two sets meet where the sets do

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunelang.diagnostic import error
 from tunelang.recipe.names import did_you_mean, nearest
-from tunelang.sources import RowError, calls
+from tunelang.sources import RowError, calls, verdicts
 from tunelang.sources.parts import DataFormat
 from tunelang.sources.readers import kind_of, unreadable
 
@@ -29,7 +29,6 @@ OPTIONAL = {
     "ranking": ("ranks", "scores"),
 }
 MESSAGE_COLUMNS = ("messages", "conversations", "conversation")
-AS_THEY_ARE = ("margin", "good", "label", "ranks", "scores", "answer")
 # How Anthropic's HH set, whose pairs hold the whole dialogue, marks who speaks.
 ASSISTANT_SPEAKS = "\n\nAssistant:"
 
@@ -113,6 +112,7 @@ def normalise(row: Mapping[str, Any], form: DataFormat, place: str) -> dict[str,
     }
     if form.kind == "preference" and "prompt" not in values:
         values = values | _implicit_prompt(values, place)
+    verdicts.agree(values, place)
     return values
 
 
@@ -166,8 +166,10 @@ def _checked(role: str, value: Any, place: str) -> Any:
         isinstance(value, list) and role in ("field", "prompt", "chosen", "rejected", "reply")
     ):
         return messages(value, place)
-    if role in AS_THEY_ARE:
+    if role == "answer":  # a number or a text of another column: `agree` looks
         return value
+    if role in verdicts.READERS:
+        return verdicts.READERS[role](value, place)
     if role == "replies":
         return _replies(value, place)
     if role == "choices":
