@@ -177,7 +177,8 @@ def test_few_bits_weigh_what_they_are(fields: str, bytes_each: float, tmp_path: 
         'model base = hf("Qwen/Qwen2.5-7B", revision = "d149729")\n'
         'data rows = hf("a/b", revision = "d149729", format = instruct, rows = 1000 rows)\n'
         'hardware card { gpu = "H100-80GB" }\n'
-        f"stage it: sft {{ model = base, data = rows, on = card, weights = qlora(rank = 8{fields}) }}\n"
+        "stage it: sft { model = base, data = rows, on = card, "
+        f"weights = qlora(rank = 8{fields}) }}\n"
     )
     resolved = resolve(path)
     assert resolved.recipe

@@ -116,7 +116,7 @@ def test_active_parameters_are_those_that_models_state() -> None:
         assert active_count(known(hub_id)) == pytest.approx(active, rel=0.12)
 
 
-@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe", "olmoe"])
+@pytest.mark.parametrize("family", ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe"])
 def test_lora_counts_are_those_of_peft(family: str) -> None:
     """Linear layers and every routed expert get matrices of their own, to the parameter.
 

@@ -208,15 +208,15 @@ def _wanted(layers: Mapping[str, tuple[int, int]], targets: Targets) -> dict[str
 def lora_count(a: Architecture, rank: int, targets: Targets) -> int:
     """Parameters of A [rank, in] and B [out, rank] over every chosen layer (Hu et al. 2021).
 
-    `all_linear` reaches routed experts too, each with matrices of its own, and of twice the rank
-    where two matrices are one (PEFT 0.21). PEFT leaves out those of Qwen 2 MoE, and the dense
+    `all_linear` reaches routed experts too, each with matrices of its own; gate and up projection
+    are one matrix there (train/targets.py). PEFT 0.21 leaves out the dense and shared
     feed-forwards of DeepSeek: for these the count is what it would be.
     """
     usual = _adapters(chosen(a, targets), rank)
     dense = _adapters(_wanted(dense_linears(a), targets), rank)
     routed = 0
     if a.experts and targets == "all_linear":
-        inward, outward = 2 * (a.hidden + 2 * a.experts.ffn), a.experts.ffn + a.hidden
+        inward, outward = a.hidden + 2 * a.experts.ffn, a.experts.ffn + a.hidden
         routed = a.experts.count * rank * (inward + outward)
     return (a.layers - a.dense) * (usual + routed) + a.dense * dense
 
