@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -21,13 +20,11 @@ from tunelang.train import (
     evaluate,
     gauges,
     loop,
-    machine,
-    mix,
     product,
     reference,
     rows,
     samples,
-    sft,
+    stage,
     trainable,
 )
 from tunelang.train.data import Example, Split
@@ -35,12 +32,13 @@ from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
 from tunelang.train.likelihood import sums
-from tunelang.train.model import Loaded, load
+from tunelang.train.material import mixture
+from tunelang.train.model import Loaded
 from tunelang.train.reference import Reference
 from tunelang.train.speech import Speech
+from tunelang.train.stage import Metrics
 from tunelang.train.trainable import Trained
 
-Metrics = dict[str, dict[str, float]]
 # log pi - log pi_ref per token at the start, rounding apart: bf16 has 8 bits, and rows that are
 # batched otherwise round otherwise.
 SAME = {"fp32": 1e-4, "bf16": 5e-2}
@@ -100,13 +98,7 @@ class Material:
 
 def run(step: Step, job: Job, course: Course) -> Metrics:
     """Train, measure before and after, and write the product."""
-    job.phase("loading model")
-    start = load(
-        step.inputs["model"],
-        job,
-        precision=trainable.storage(step),
-        quant=trainable.quantised(step),
-    )
+    start = stage.begin(step, job)
     speech = Speech(start.tokenizer, start.template)
     lens = Lens(step.precision, job.device, start.tokenizer.pad_token_id)
     job.phase("reading data")
@@ -122,14 +114,11 @@ def run(step: Step, job: Job, course: Course) -> Metrics:
             gates, own, lambda part: evaluate.measure(policy.model, part, lens)
         )
 
-    before = gauges.before(job, lambda: taken(unmoved(step, policy)))
-    job.measure("before", 0, before)
+    before = stage.before(job, lambda: taken(unmoved(step, policy)))
     few = data.glance(material.measured, job)
     series = loop.train(step, job, learn(step, policy, course, material.parts, few))
-    sft.settle(step, policy.trained)
-    job.phase("measuring")
-    metrics = {"before": before, "after": taken(policy)}
-    job.measure("after", loop.schedule_of(step).steps, metrics["after"])
+    stage.settle(step, policy.trained)
+    metrics = stage.after(step, job, before, lambda: taken(policy))
     shown = samples.compare(job, policy.model, material.asked, first)
     product.write(
         step,
@@ -149,7 +138,7 @@ def run(step: Step, job: Job, course: Course) -> Metrics:
 
 def gather(step: Step, job: Job, course: Course, speech: Speech, lens: Lens) -> Material:
     """Read every row, write it as tokens, and choose what is measured."""
-    loaded = data.load(sft.mixture(step), job)
+    loaded = data.load(mixture(step), job)
     parts = course.encode(loaded, speech)
     data.need_rows(parts, step)
     data.tell_passes(parts, step, job)
@@ -172,9 +161,7 @@ def gauged(course: Course, example: Example, speech: Speech, step: Step) -> list
 
 def build(step: Step, job: Job, course: Course, start: Loaded, lens: Lens) -> Policy:
     """The trainable model and its reference."""
-    machine.seed(step.seed)  # the adapter's start depends on nothing that came before
-    trained = trainable.make_trainable(start, sft.weights_of(step))
-    sft.enable_recompute(step, trained)
+    trained = stage.make(step, start)
     trained.model.eval()
     needed = course.needs_reference
     return Policy(
@@ -255,9 +242,5 @@ def updates(
     step: Step, policy: Policy, course: Course, parts: Sequence[Split[Any]], at: int
 ) -> Iterator[loop.Update]:
     """The updates from the `at`-th on, rows by the mix; each is made when its turn comes."""
-    size = sft.batch_of(step).size
-    stream = mix.stream(sft.mixture(step), [part.train for part in parts], step.seed)
-    stream = islice(stream, at * size, None)
-    while True:
-        taken = [parts[part].train[row] for part, row in islice(stream, size)]
+    for taken in stage.drawn(step, parts, at):
         yield course.update(policy, taken, step.place.micro)

@@ -12,8 +12,7 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 
-from tunelang.train import token_rows
-from tunelang.train import expert_delta
+from tunelang.train import expert_delta, token_rows
 from tunelang.train.job import fail
 
 NAME = "merged"  # of the adapter while it is merged

@@ -10,9 +10,10 @@ from typing import Any
 from tunelang.methods.evaluate import DEFAULTS
 from tunelang.plan.ir import DataPart, Step
 from tunelang.run.store import room, write_json
-from tunelang.train import data, generate_stage, measured, product, rated, sft
+from tunelang.train import data, generate_stage, measured, product, rated
 from tunelang.train.data import Example
 from tunelang.train.job import Job, fail
+from tunelang.train.material import mixture
 from tunelang.train.measured import Set
 from tunelang.train.samples import as_text
 
@@ -52,7 +53,7 @@ def wanted(step: Step, kind: str) -> frozenset[str]:
 
 def own_rows(step: Step, job: Job) -> list[Example]:
     """The rows that are measured; TL312 where there is none."""
-    found = [row for part in sft.mixture(step).parts for row in held_out(part, job)]
+    found = [row for part in mixture(step).parts for row in held_out(part, job)]
     if not found:
         fail("TL312", "empty-after-filters", f"`{step.name}` has no row to measure on")
     return found

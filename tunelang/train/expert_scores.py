@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tunelang.plan.ir import Step
 from tunelang.run.store import room, write_json
-from tunelang.train import data, evaluate, forward, material, mix, product, wordings
+from tunelang.train import data, evaluate, forward, material, mix, product
 from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
 from tunelang.train.expert_choice import SCORES
@@ -81,8 +81,7 @@ def run(step: Step, job: Job) -> Metrics:
     job.phase("reading data")
     writer = Writer(speech, step.length or 0, "all")
     read = data.load(material.mixture(step), job)
-    said = wordings.of_step(step)
-    parts = [data.encode(wordings.worded(split, said), writer) for split in read]
+    parts = [data.encode(split, writer) for split in read]
     report(writer, job, step.name)
     data.need_rows(parts, step)
     wanted = int(step.fields["sample"])
@@ -168,7 +167,6 @@ def write(step: Step, job: Job, found: dict[str, Any]) -> None:
     folder = product.begin(job)
     with room(job.home, f"`{step.name}` cannot be written"):
         write_json(folder / SCORES, found)
-        said: dict[str, Any] = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
-        product.describe(step, job, {**said, "template_sha256": None})
+        product.describe(step, job, {**product.NO_MODEL, "template_sha256": None})
         write_json(folder / "metrics.json", {"before": {}, "after": {}, "series": []})
         product.close(step, job)

@@ -24,7 +24,6 @@ from tunelang.train import (
     prompted,
     questions,
     samples,
-    sft,
 )
 from tunelang.train.choosing import Choices
 from tunelang.train.data import Split
@@ -33,6 +32,7 @@ from tunelang.train.evaluate import Lens
 from tunelang.train.folders import json_of
 from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
+from tunelang.train.material import mixture
 from tunelang.train.model import Loaded, load
 from tunelang.train.prompted import Exemplar, Prompted, Settings
 from tunelang.train.questions import Question
@@ -56,7 +56,7 @@ def run(step: Step, job: Job) -> Metrics:
     start = load(step.inputs["model"], job, precision=step.precision)
     lens = Lens(step.precision, job.device, start.tokenizer.pad_token_id)
     job.phase("reading data")
-    loaded = data.load(sft.mixture(step), job)
+    loaded = data.load(mixture(step), job)
     asking = questions.asking(
         Speech(start.tokenizer, start.template), loaded, step.fields["mode"], job
     )
@@ -83,7 +83,7 @@ def index(
 ) -> Prompted:
     """The prompted model of the training rows; TL531 where not one of them fits."""
     rows = [Exemplar(one.prompt, one.answer, one.place) for part in parts for one in part.train]
-    settings = settings_of(step, labelled=sft.mixture(step).parts)
+    settings = settings_of(step, labelled=mixture(step).parts)
     encoder: Encoder | None = prompted.encoder_of(settings, job, start, lens)
     made = prompted.made(settings, rows, start, (encoder, None))
     sizes = [len(prompted.written(made, [at], "", row.place)) for at, row in enumerate(rows)]

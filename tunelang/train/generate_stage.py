@@ -16,10 +16,11 @@ from typing import Any
 from tunelang.methods.generate import rows as promised
 from tunelang.plan.ir import Step
 from tunelang.run.store import room, write_json
-from tunelang.train import answers, data, gauges, judging, product, sft, voice
+from tunelang.train import answers, data, gauges, judging, product, voice
 from tunelang.train.answers import Question
 from tunelang.train.choice import Candidate, Choice, Row, distinct
 from tunelang.train.job import Job, fail
+from tunelang.train.material import mixture
 from tunelang.train.samples import as_text
 from tunelang.train.sampling import Reply, Sampling
 
@@ -41,7 +42,7 @@ def run(step: Step, job: Job) -> Metrics:
     job.phase("loading model")
     speaker = voice.opened(step.inputs["model"], job, step.precision)
     job.phase("reading prompts")
-    splits = data.load(sft.mixture(step), job)
+    splits = data.load(mixture(step), job)
     asked = answers.questions(
         speaker, [row for split in splits for row in split.train], step.length or 0, job
     )

@@ -26,30 +26,22 @@ from tunelang.train import (
     product,
     rows,
     samples,
-    sft,
-    trainable,
+    stage,
 )
 from tunelang.train.checkpoint import Parts
 from tunelang.train.experience import Algorithm, Learner, Rollout, Stats, learn, rollout
 from tunelang.train.job import Job
-from tunelang.train.model import load
+from tunelang.train.material import mixture
 from tunelang.train.policy_losses import steered
 from tunelang.train.policy_run import Asked, Run, draw, judged, measure, switch
 from tunelang.train.roles import cast, speaking
 from tunelang.train.speech import Speech
-
-Metrics = dict[str, dict[str, float]]
+from tunelang.train.stage import Metrics
 
 
 def run(step: Step, job: Job, algorithm: Algorithm) -> Metrics:
     """Train the policy; measure it on held-out prompts before and after; write the product."""
-    job.phase("loading model")
-    start = load(
-        step.inputs["policy"],
-        job,
-        precision=trainable.storage(step),
-        quant=trainable.quantised(step),
-    )
+    start = stage.begin(step, job, "policy")
     speech = Speech(start.tokenizer, start.template)
     job.phase("reading data")
     parts = policy_setup.prompts(step, job, speech)
@@ -58,16 +50,13 @@ def run(step: Step, job: Job, algorithm: Algorithm) -> Metrics:
     who = cast(step, job, start, speech)
     this = policy_setup.prepare(step, job, who, (algorithm, speech, parts))
     gates = gauges.prepare(step, job, rows.Writer(speech, step.length or 0, "reply"))
-    before = gauges.before(job, lambda: taken(this, gates, measured))
-    job.measure("before", 0, before)
+    before = stage.before(job, lambda: taken(this, gates, measured))
     asked = samples.Asked(speech, [one.words for one in measured], who.lens)
     with speaking(who.policy) as model:  # still the start: a checkpoint is restored in `train`
         first = samples.first(job, model, asked)
     train(this, data.glance(measured, job))
-    sft.settle(step, who.trained)
-    job.phase("measuring")
-    metrics = {"before": before, "after": taken(this, gates, measured)}
-    job.measure("after", this.state.at, metrics["after"])
+    stage.settle(step, who.trained)
+    metrics = stage.after(step, job, before, lambda: taken(this, gates, measured))
     with speaking(who.policy) as model:
         shown = samples.compare(job, model, asked, first)
     done = product.Finished(
@@ -105,7 +94,7 @@ def train(this: Run, measured: Sequence[Asked]) -> None:
     switch(this)
     stream = asked_from(this, this.state.at)
     while this.state.at < this.schedule.steps:
-        iteration(this, [next(stream) for _ in range(sft.batch_of(this.step).size)])
+        iteration(this, [next(stream) for _ in range(stage.batch_of(this.step).size)])
         keep(this, parts, measured)
     this.job.polls_stop.clear()
 
@@ -126,8 +115,8 @@ def asked_from(this: Run, at: int) -> Iterator[Asked]:
     Each comes as often in a row as it is replied to.
     """
     parts = [part.train for part in this.parts]
-    stream = mix.stream(sft.mixture(this.step), parts, this.step.seed)
-    for part, row in islice(stream, at * sft.batch_of(this.step).size // this.group, None):
+    stream = mix.stream(mixture(this.step), parts, this.step.seed)
+    for part, row in islice(stream, at * stage.batch_of(this.step).size // this.group, None):
         yield from repeat(this.parts[part].train[row], this.group)
 
 
@@ -190,7 +179,7 @@ def steer(this: Run, kl: float) -> None:
     """Adapt the KL coefficient where the recipe names a target."""
     target = this.fields["kl"]["target"]
     if target is not None:
-        share = sft.batch_of(this.step).size / float(this.fields["kl"]["horizon"])
+        share = stage.batch_of(this.step).size / float(this.fields["kl"]["horizon"])
         this.state.coefficient = steered(this.state.coefficient, kl, float(target), share)
 
 

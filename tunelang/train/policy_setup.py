@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tunelang.plan.ir import Step
-from tunelang.train import data, optimise, pretraining, reward_functions, rows, sft, trainable
+from tunelang.train import data, optimise, pretraining, reward_functions, rows, trainable
 from tunelang.train.experience import Algorithm
 from tunelang.train.job import Job, fail
+from tunelang.train.material import mixture
 from tunelang.train.policy_run import Asked, Run, State
 from tunelang.train.roles import Cast
 from tunelang.train.speech import Speech, prompt
@@ -31,7 +32,7 @@ def prompts(step: Step, job: Job, speech: Speech) -> list[data.Split[Asked]]:
             return []
         return [Asked(words, ids, answer(example) if answers else None)]
 
-    parts = [data.encode(split, write) for split in data.load(sft.mixture(step), job)]
+    parts = [data.encode(split, write) for split in data.load(mixture(step), job)]
     if left_out:
         job.note(f"{left_out} prompts are left out: empty, or longer than {length} tokens")
     data.need_rows(parts, step)

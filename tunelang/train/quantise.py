@@ -17,9 +17,8 @@ from torch import nn
 
 from tunelang.train.job import fail
 
-
-# transformers 5 keeps all experts of a layer in one parameter [experts, out, in], which bitsandbytes
-# passes by without a word (its issue 1849; 77% of the weights of a small Qwen3-MoE, measured).
+# transformers 5 keeps all experts of a layer in one parameter [experts, out, in]; bitsandbytes
+# passes it by without a word (its issue 1849; 77% of the weights of a small Qwen3-MoE, measured).
 EXPERTS = 3
 
 

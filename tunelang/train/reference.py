@@ -19,14 +19,15 @@ from torch import Tensor
 
 from tunelang.plan.ir import Step
 from tunelang.run.store import room, write_json
-from tunelang.train import data, judged, likelihood, product, ranked, trainable
+from tunelang.train import data, judged, likelihood, product, ranked, stage, trainable
 from tunelang.train.checkpoint import write_tensors
 from tunelang.train.data import Example, Split
 from tunelang.train.evaluate import Lens
 from tunelang.train.folders import origin, tokenizer_folder
 from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
-from tunelang.train.model import Loaded, load, read_tokenizer
+from tunelang.train.material import mixture
+from tunelang.train.model import Loaded, read_tokenizer
 from tunelang.train.speech import Speech
 from tunelang.train.trainable import Trained
 
@@ -53,13 +54,7 @@ def reference_of(step: Step, job: Job, trained: Trained, lens: Lens) -> Referenc
     if trained.adapter and step.inputs["reference"] == step.inputs["model"]:
         return Off(trained, lens)
     same_tokens(step, job)
-    other = load(
-        step.inputs["reference"],
-        job,
-        precision=trainable.storage(step),
-        quant=trainable.quantised(step),
-    )
-    return Frozen(other.model, lens)
+    return Frozen(stage.loaded(step, job, "reference").model, lens)
 
 
 def same_tokens(step: Step, job: Job) -> None:
@@ -140,13 +135,7 @@ class Kept:
 
 def run(step: Step, job: Job) -> dict[str, dict[str, float]]:
     """One pass over every reply; a row that stands there twice is computed once."""
-    job.phase("loading model")
-    start = load(
-        step.inputs["model"],
-        job,
-        precision=trainable.storage(step),
-        quant=trainable.quantised(step),
-    )
+    start = stage.begin(step, job)
     job.phase("reading data")
     rows = {digest(row): row for row in every_row(step, job, speech_of(step, job, start))}
     lens = Lens(step.precision, job.device, start.tokenizer.pad_token_id)
@@ -176,10 +165,7 @@ def speech_of(step: Step, job: Job, start: Loaded) -> Speech:
 
 def every_row(step: Step, job: Job, speech: Speech) -> list[Row]:
     """Every reply of the data whose log-probability a stage may ask for."""
-    if step.data is None:
-        msg = f"step {step.name} has no data"
-        raise ValueError(msg)
-    splits = data.load(step.data, job)
+    splits = data.load(mixture(step), job)
     if step.fields["rows"] == "feedback":
         writer = judged.Writer(speech, step.length or 0)
         singles = judged.encode(splits, writer)
@@ -219,7 +205,6 @@ def write(step: Step, job: Job, marks: list[bytes], found: Tensor) -> None:
     with room(job.home, f"the log-probabilities of `{step.name}` cannot be written"):
         digests = torch.tensor([list(mark) for mark in marks], dtype=torch.uint8)
         write_tensors(folder / FILE, {"digests": digests, "log_probs": found})
-        said: dict[str, Any] = {"base": None, "quant": None, "deltas": [], "tokenizer": None}
-        product.describe(step, job, said | {"rows": len(marks)})
+        product.describe(step, job, {**product.NO_MODEL, "rows": len(marks)})
         write_json(folder / "metrics.json", {"before": {}, "after": {}, "series": []})
         product.close(step, job)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 
 import torch
 from torch import nn
@@ -22,12 +21,10 @@ from tunelang.train import (
     gauges,
     loop,
     losses,
-    machine,
-    mix,
     product,
     reward_lists,
     selfcheck,
-    sft,
+    stage,
     trainable,
 )
 from tunelang.train.data import Split
@@ -42,28 +39,23 @@ from tunelang.train.judge import (
     paired,
     scored,
 )
-from tunelang.train.model import Loaded, load
+from tunelang.train.material import mixture
+from tunelang.train.model import Loaded
 from tunelang.train.reward_lists import Comparison, Writer
 from tunelang.train.scoring import scores
 from tunelang.train.speech import Speech
+from tunelang.train.stage import Metrics
 
-Metrics = dict[str, dict[str, float]]
 NORMALISED_ON = 32  # training rows whose scores say what 0, and 1, is
 SAME = {"fp32": 1e-3, "bf16": 0.25}  # scores of one row alone and in a batch, rounding apart
 
 
 def run(step: Step, job: Job) -> Metrics:
     """Train, measure before and after, normalise, and write the product."""
-    job.phase("loading model")
-    start = load(
-        step.inputs["model"],
-        job,
-        precision=trainable.storage(step),
-        quant=trainable.quantised(step),
-    )
+    start = stage.begin(step, job)
     job.phase("reading data")
     writer = written_by(step, start)
-    parts = [data.encode(split, writer) for split in data.load(sft.mixture(step), job)]
+    parts = [data.encode(split, writer) for split in data.load(mixture(step), job)]
     reward_lists.report(writer, job)
     data.need_rows(parts, step)
     data.tell_passes(parts, step, job)
@@ -76,14 +68,11 @@ def run(step: Step, job: Job) -> Metrics:
         own = measure(judge, measured)
         return own | gauges.measure(gates, own, lambda rows: measure(judge, rows))
 
-    before = gauges.before(job, lambda: taken(judge))
-    job.measure("before", 0, before)
+    before = stage.before(job, lambda: taken(judge))
     series = loop.train(step, job, learn(step, judge, parts, data.glance(measured, job)))
-    sft.settle(step, judge.trained)
+    stage.settle(step, judge.trained)
     judge, bias = normalise(step, judge, parts, job)
-    job.phase("measuring")
-    metrics = {"before": before, "after": taken(judge)}
-    job.measure("after", loop.schedule_of(step).steps, metrics["after"])
+    metrics = stage.after(step, job, before, lambda: taken(judge))
     product.write(
         step,
         job,
@@ -118,9 +107,7 @@ def best_of(step: Step) -> bool:
 
 def build(step: Step, job: Job, start: Loaded) -> Judge:
     """The trainable model and a fresh head: normal, std 1/sqrt(d + 1) (lm-human-preferences)."""
-    machine.seed(step.seed)
-    trained = trainable.make_trainable(start, sft.weights_of(step))
-    sft.enable_recompute(step, trained)
+    trained = stage.make(step, start)
     width = trained.model.config.hidden_size
     head = nn.Linear(width, 1, bias=False, dtype=torch.float32).to(job.device)
     nn.init.normal_(head.weight, std=(width + 1) ** -0.5)
@@ -149,12 +136,9 @@ def learn(
 def updates(step: Step, parts: Sequence[Split[Comparison]], at: int) -> Iterator[loop.Update]:
     """The updates from the `at`-th on. A micro-batch holds as many replies as its number of pairs
     would have: lists are longer, and memory was planned for pairs."""
-    size, room = sft.batch_of(step).size, 2 * step.place.micro
-    stream = mix.stream(sft.mixture(step), [part.train for part in parts], step.seed)
-    stream = islice(stream, at * size, None)
-    while True:
-        taken = [parts[part].train[row] for part, row in islice(stream, size)]
-        yield loop.Update(reward_lists.micros(taken, room), float(size))
+    for taken in stage.drawn(step, parts, at):
+        micros = reward_lists.micros(taken, 2 * step.place.micro)
+        yield loop.Update(micros, float(len(taken)))
 
 
 def check(job: Job, judge: Judge, lists: Sequence[Comparison]) -> Judge:

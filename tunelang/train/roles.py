@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tunelang.plan.ir import ModelRef, Step
-from tunelang.train import scoring, sft, trainable
+from tunelang.train import scoring, stage, trainable
 from tunelang.train.evaluate import Lens
 from tunelang.train.folders import Origin, origin, tokenizer_folder
 from tunelang.train.job import Job, fail
@@ -109,7 +109,7 @@ def cast(step: Step, job: Job, start: Loaded, speech: Speech) -> Cast:
         judged = origin(step.inputs["reward"], job)
         shared = trainable.is_adapter(step) and rests_on(judged, start.origin)
         shared = shared and adapter_folder(judged, job).is_dir()
-    trained = trainable.make_trainable(start, sft.weights_of(step), POLICY)
+    trained = trainable.make_trainable(start, stage.weights_of(step), POLICY)
     policy = Role(trained.model, trained.active if trained.adapter else None)
     judge = judge_of(step, job, trained, speech, shared=shared) if "reward" in step.inputs else None
     critic = critic_of(step, job, trained, judge, shared=shared) if "value" in step.fields else None
@@ -199,7 +199,7 @@ def critic_of(
             folder = adapter_folder(origin(step.inputs["reward"], job), job)
             trainable.load_adapter(trained.model, folder, VALUE)
         else:
-            trainable.add_adapter(trained.model, VALUE, sft.weights_of(step))
+            trainable.add_adapter(trained.model, VALUE, stage.weights_of(step))
         role = Role(trained.model, (*trained.start, VALUE))
     else:
         role = Role(own_model(step.inputs["reward" if copies else "policy"], job), None)

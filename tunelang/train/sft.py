@@ -10,12 +10,11 @@ and its updates against TRL's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 from torch import Tensor
 
-from tunelang.plan.ir import Batch, Step
+from tunelang.plan.ir import Step
 from tunelang.train import (
     data,
     evaluate,
@@ -23,44 +22,38 @@ from tunelang.train import (
     forward,
     gauges,
     loop,
-    machine,
-    mix,
     packing,
     product,
     samples,
+    stage,
     trainable,
     vocabulary,
-    wordings,
 )
 from tunelang.train.data import Split
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
 from tunelang.train.material import Material as Material
-from tunelang.train.material import gate_writer, speak, spoken_template
+from tunelang.train.material import again, speak, spoken_template
 from tunelang.train.material import gather as gather
 from tunelang.train.material import mixture as mixture
-from tunelang.train.model import cast, load
+from tunelang.train.stage import Metrics
+from tunelang.train.stage import batch_of as batch_of
+from tunelang.train.stage import enable_recompute as enable_recompute
+from tunelang.train.stage import settle as settle
+from tunelang.train.stage import weights_of as weights_of
 from tunelang.train.trainable import Trained
-
-Metrics = dict[str, dict[str, float]]
 
 
 def run(step: Step, job: Job) -> Metrics:
     """Train, measure before and after, and write the product."""
-    job.phase("loading model")
-    start = load(
-        step.inputs["model"],
-        job,
-        precision=trainable.storage(step),
-        quant=trainable.quantised(step),
-    )
+    start = stage.begin(step, job)
     grown = vocabulary.prepare(step, start, job)
     speech = speak(step, job, start)
     job.phase("reading data")
     material = gather(step, job, speech)
     lens = material.lens
     packing.check(job, start.model, material.parts, lens)
-    gates = gauges.prepare(step, job, gate_writer(material.writer, wordings.of_step(step)))
+    gates = gauges.prepare(step, job, again(material.writer))
 
     def own_of(model: Any, measured: Sequence[Row]) -> dict[str, float]:
         return own_metrics(step, evaluate.measure(model, measured, lens))
@@ -70,21 +63,16 @@ def run(step: Step, job: Job) -> Metrics:
         own |= evaluate.beside(model, material.beside, lens, first)
         return own | gauges.measure(gates, own, lambda part: evaluate.measure(model, part, lens))
 
-    before = gauges.before(job, lambda: taken(start.model))
-    job.measure("before", 0, before)
+    before = stage.before(job, lambda: taken(start.model))
     asked = samples.Asked(speech, material.asked, lens)
     first = samples.first(job, start.model, asked)
-    machine.seed(step.seed)  # the adapter's start depends on nothing that came before
     weights = vocabulary.trained(expert_choice.settled(step, job), grown)
-    trained = trainable.make_trainable(start, weights)
-    enable_recompute(step, trained)
+    trained = stage.make(step, start, weights)
     few = data.glance(material.measured, job)
     objective = learn(step, trained, material, lambda: own_of(trained.model, few))
     series = loop.train(step, job, objective)
-    settle(step, trained)
-    job.phase("measuring")
-    metrics = {"before": before, "after": taken(trained.model, before)}
-    job.measure("after", loop.schedule_of(step).steps, metrics["after"])
+    stage.settle(step, trained)
+    metrics = stage.after(step, job, before, lambda: taken(trained.model, before))
     shown = samples.compare(job, trained.model, asked, first)
     product.write(
         step,
@@ -125,12 +113,7 @@ def learn(
 
 def updates(step: Step, parts: Sequence[Split[Row]], at: int) -> Iterator[loop.Update]:
     """The updates from the `at`-th on: rows by the mix, micro-batches by like length."""
-    stream = mix.stream(mixture(step), [part.train for part in parts], step.seed)
-    size = batch_of(step).size
-    stream = islice(stream, at * size, None)
-    while True:
-        taken = [parts[part].train[row] for part, row in islice(stream, size)]
-        yield update(taken, step.place.micro)
+    return (update(taken, step.place.micro) for taken in stage.drawn(step, parts, at))
 
 
 def update(taken: Sequence[Row], micro: int) -> loop.Update:
@@ -145,29 +128,3 @@ def own_metrics(step: Step, measured: dict[str, float]) -> dict[str, float]:
     if step.method == "domain_adaptation":
         return {name: measured[name] for name in ("loss", "perplexity") if name in measured}
     return measured
-
-
-def enable_recompute(step: Step, trained: Trained) -> None:
-    """Recompute activations in the backward pass where the plan says so."""
-    if step.place.checkpointing:
-        forward.causal(trained.model).gradient_checkpointing_enable({"use_reentrant": False})
-
-
-def settle(step: Step, trained: Trained) -> None:
-    """Round fully trained weights to the step's precision: what is measured is what is kept."""
-    if trained.adapter is None and step.precision == "bf16":
-        cast(trained.model, "bf16")
-
-
-def batch_of(step: Step) -> Batch:
-    if step.batch is None:
-        msg = f"step {step.name} has no batch"
-        raise ValueError(msg)
-    return step.batch
-
-
-def weights_of(step: Step) -> Any:
-    if step.weights is None:
-        msg = f"step {step.name} trains nothing"
-        raise ValueError(msg)
-    return step.weights

@@ -18,7 +18,7 @@ ROUTERS = {"gate", "router"}  # of mixtures of experts, as transformers names th
 
 @dataclass(frozen=True)
 class Chosen:
-    """PEFT's words: layers by the end of their names, and parameters that hold a layer's experts."""
+    """PEFT's words: layers by the ends of their names, and parameters of a layer's experts."""
 
     layers: str | list[str]
     experts: list[str] | None

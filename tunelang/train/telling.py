@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -21,11 +20,9 @@ from tunelang.train import (
     labelled,
     loop,
     machine,
-    mix,
     product,
     selfcheck,
-    sft,
-    trainable,
+    stage,
 )
 from tunelang.train.classifier import Classifier, Sample
 from tunelang.train.data import Split
@@ -36,9 +33,9 @@ from tunelang.train.material import mixture
 from tunelang.train.model import Loaded
 from tunelang.train.paced import paced
 from tunelang.train.speech import Speech
+from tunelang.train.stage import Metrics
 from tunelang.train.trainable import Trained
 
-Metrics = dict[str, dict[str, float]]
 SAME = {"fp32": 1e-3, "bf16": 0.25}  # a pooled state of one row alone and in a batch
 
 
@@ -57,7 +54,6 @@ def run(step: Step, job: Job, start: Loaded) -> Metrics:
     job.phase("reading data")
     material = gather(step, job, start)
     trained = body(step, start)
-    sft.enable_recompute(step, trained)
     lens = Lens(step.precision, job.device, start.tokenizer.pad_token_id)
     made = classifier.fresh(trained.model, material.names, step.fields["head"]["pooling"], lens)
     check(job, made, material.parts[0].train[: step.place.micro])
@@ -68,15 +64,12 @@ def run(step: Step, job: Job, start: Loaded) -> Metrics:
             material.gates, own, lambda rows: classifier.measure(made, rows)
         )
 
-    before = gauges.before(job, taken)
-    job.measure("before", 0, before)
+    before = stage.before(job, taken)
     objective = learn(step, made, material, data.glance(material.measured, job))
     series = loop.train(step, job, paced(step, job, objective, made.head, len))
     if not trained.untouched:
-        sft.settle(step, trained)
-    job.phase("measuring")
-    metrics = {"before": before, "after": taken()}
-    job.measure("after", loop.schedule_of(step).steps, metrics["after"])
+        stage.settle(step, trained)
+    metrics = stage.after(step, job, before, taken)
     finished = product.Finished(
         trained,
         start.tokenizer,
@@ -109,11 +102,12 @@ def body(step: Step, start: Loaded) -> Trained:
 
     Another vocabulary has changed the body already, so that it is saved whole.
     """
+    if stage.weights_of(step).kind != "head":
+        return stage.make(step, start)
+    trained = Trained(start.model, None, start.attached, untouched="tokenizer" not in step.inputs)
     machine.seed(step.seed)
-    weights = sft.weights_of(step)
-    if weights.kind == "head":
-        return Trained(start.model, None, start.attached, untouched="tokenizer" not in step.inputs)
-    return trainable.make_trainable(start, weights)
+    stage.enable_recompute(step, trained)
+    return trained
 
 
 def learn(
@@ -136,14 +130,11 @@ def learn(
 
 def updates(step: Step, parts: Sequence[Split[Sample]], at: int) -> Iterator[loop.Update]:
     """The updates from the `at`-th on; micro-batches hold rows of like length."""
-    size, micro = sft.batch_of(step).size, step.place.micro
-    stream = mix.stream(mixture(step), [part.train for part in parts], step.seed)
-    stream = islice(stream, at * size, None)
-    while True:
-        taken = [parts[part].train[row] for part, row in islice(stream, size)]
+    micro = step.place.micro
+    for taken in stage.drawn(step, parts, at):
         taken.sort(key=lambda row: len(row.ids))
-        micros = [taken[start : start + micro] for start in range(0, size, micro)]
-        yield loop.Update(micros, float(size))
+        micros = [taken[start : start + micro] for start in range(0, len(taken), micro)]
+        yield loop.Update(micros, float(len(taken)))
 
 
 def check(job: Job, made: Classifier, rows: Sequence[Sample]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import torch
@@ -21,13 +20,11 @@ from tunelang.train import (
     evaluate,
     gauges,
     loop,
-    machine,
-    mix,
     product,
     questions,
     samples,
     selfcheck,
-    sft,
+    stage,
     tfew_losses,
     trainable,
 )
@@ -38,11 +35,11 @@ from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
 from tunelang.train.losses import IGNORED
-from tunelang.train.model import load
+from tunelang.train.material import mixture
 from tunelang.train.questions import Asking, Question
 from tunelang.train.speech import Speech
+from tunelang.train.stage import Metrics
 
-Metrics = dict[str, dict[str, float]]
 SAME = {"fp32": 1e-3, "bf16": 0.25}  # a choice's score alone and in a batch, rounding apart
 
 
@@ -102,17 +99,11 @@ def tokens_of(speech: Speech, one: Question) -> Choices:
 
 def run(step: Step, job: Job) -> Metrics:
     """Train, measure before and after, and write the product."""
-    job.phase("loading model")
-    start = load(
-        step.inputs["model"],
-        job,
-        precision=trainable.storage(step),
-        quant=trainable.quantised(step),
-    )
+    start = stage.begin(step, job)
     speech = Speech(start.tokenizer, start.template)
     lens = Lens(step.precision, job.device, start.tokenizer.pad_token_id)
     job.phase("reading data")
-    loaded = data.load(sft.mixture(step), job)
+    loaded = data.load(mixture(step), job)
     writer = Writer(questions.asking(speech, loaded, step.fields["mode"], job), step.length or 0)
     parts = [data.encode(split, writer) for split in loaded]
     report(writer, job, step)
@@ -127,19 +118,14 @@ def run(step: Step, job: Job) -> Metrics:
         own = measure(model, measured, lens)
         return own | gauges.measure(gates, own, lambda rows: measure(model, rows, lens))
 
-    before = gauges.before(job, lambda: taken(start.model))
-    job.measure("before", 0, before)
+    before = stage.before(job, lambda: taken(start.model))
     asked = samples.Asked(speech, prompts(loaded, writer.asking), lens)
     first = samples.first(job, start.model, asked)
-    machine.seed(step.seed)
-    trained = trainable.make_trainable(start, sft.weights_of(step))
-    sft.enable_recompute(step, trained)
+    trained = stage.make(step, start)
     few = data.glance(measured, job)
     series = loop.train(step, job, learn(step, trained, parts, few, lens))
-    sft.settle(step, trained)
-    job.phase("measuring")
-    metrics = {"before": before, "after": taken(trained.model)}
-    job.measure("after", loop.schedule_of(step).steps, metrics["after"])
+    stage.settle(step, trained)
+    metrics = stage.after(step, job, before, lambda: taken(trained.model))
     shown = samples.compare(job, trained.model, asked, first)
     product.write(
         step,
@@ -203,11 +189,7 @@ def loss(model: Any, micro: Micro, weighing: Weighing, lens: Lens) -> Tensor:
 
 def updates(step: Step, parts: Sequence[Split[Choices]], at: int) -> Iterator[loop.Update]:
     """The updates from the `at`-th on; the losses are over their own counts already."""
-    size = sft.batch_of(step).size
-    stream = mix.stream(sft.mixture(step), [part.train for part in parts], step.seed)
-    stream = islice(stream, at * size, None)
-    while True:
-        taken = [parts[part].train[row] for part, row in islice(stream, size)]
+    for taken in stage.drawn(step, parts, at):
         yield loop.Update(micros(taken, step.place.micro), 1.0)
 
 

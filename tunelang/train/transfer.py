@@ -15,12 +15,12 @@ from tunelang.train import (
     evaluate,
     gauges,
     loop,
-    machine,
     material,
     product,
     remap,
     samples,
     sft,
+    stage,
     telling,
     trainable,
 )
@@ -30,14 +30,13 @@ from tunelang.train.job import Job
 from tunelang.train.model import Loaded, load, read_tokenizer
 from tunelang.train.paced import paced
 from tunelang.train.speech import Speech
-
-Metrics = dict[str, dict[str, float]]
+from tunelang.train.stage import Metrics
 
 
 def run(step: Step, job: Job) -> Metrics:
     """Load the body, with another vocabulary where the recipe names one, and train its head."""
     job.phase("loading model")
-    frozen = step.product == "classifier" and sft.weights_of(step).kind == "head"
+    frozen = step.product == "classifier" and stage.weights_of(step).kind == "head"
     precision = step.precision if frozen else trainable.storage(step)
     start = load(step.inputs["model"], job, precision=precision)
     if "tokenizer" in step.inputs:
@@ -61,20 +60,15 @@ def speaking(step: Step, job: Job, start: Loaded) -> Metrics:
         own = evaluate.measure(model, rows.measured, lens)
         return own | gauges.measure(gates, own, lambda part: evaluate.measure(model, part, lens))
 
-    before = gauges.before(job, lambda: taken(start.model))
-    job.measure("before", 0, before)
+    before = stage.before(job, lambda: taken(start.model))
     asked = samples.Asked(spoken, rows.asked, lens)
     first = samples.first(job, start.model, asked)
-    machine.seed(step.seed)
-    trained = trainable.make_trainable(start, sft.weights_of(step))
-    sft.enable_recompute(step, trained)
+    trained = stage.make(step, start)
     few = data.glance(rows.measured, job)
     objective = sft.learn(step, trained, rows, lambda: evaluate.measure(trained.model, few, lens))
     series = loop.train(step, job, paced(step, job, objective, None, mass))
-    sft.settle(step, trained)
-    job.phase("measuring")
-    metrics = {"before": before, "after": taken(trained.model)}
-    job.measure("after", loop.schedule_of(step).steps, metrics["after"])
+    stage.settle(step, trained)
+    metrics = stage.after(step, job, before, lambda: taken(trained.model))
     shown = samples.compare(job, trained.model, asked, first)
     template = start.template if loss_on(step) == "all" else None
     finished = product.Finished(
