@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from workshop import Shop, part, place, schedule, training
 
 from tunelang.errors import UserError
-from tunelang.plan.ir import Batch, DataPart, HoldOut
-from tunelang.train import data, wordings
+from tunelang.plan.ir import Batch, DataPart, Gate, HoldOut, Measure, Step
+from tunelang.sources.parts import Wording
+from tunelang.train import data
 from tunelang.train.data import Example
 from tunelang.train.generate import Sampling, replies
 from tunelang.train.speech import Speech, prompt
 from tunelang.train.wordings import PLACE, Wordings
 
+TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 TEMPLATES = ("{prompt}: {input}", "{input} ; {prompt}", "Do {prompt} with ({input})")
 
 
@@ -80,25 +83,59 @@ def test_labels_are_worded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("templates", "example", "code"),
+    ("templates", "kind", "values", "code"),
     [
-        (("{prompt}",), row("sort", "a b"), "TL420"),
-        (("{prompt}",), Example("chat", {"messages": []}, "row 1"), "TL302"),
-        ((), Example("labelled", {"text": "a", "label": 1}, "row 1"), "TL302"),
-        (("{text}",), Example("labelled", {"text": "a", "label": 2}, "row 1"), "TL320"),
+        (["{prompt}"], "instruct", {"prompt": "sort", "input": "a b", "reply": "x"}, "TL420"),
+        (["{prompt}"], "chat", {"messages": TALK}, "TL302"),
+        ([], "labelled", {"text": "a", "label": 1}, "TL302"),
+        (["{text}"], "labelled", {"text": "a", "label": 2}, "TL320"),
     ],
 )
 def test_what_cannot_be_worded_is_refused(
-    templates: tuple[str, ...], example: Example, code: str
+    shop: Shop, templates: list[str], kind: str, values: dict[str, Any], code: str
 ) -> None:
     """An input without a place, a conversation, labels without a wording, a label without a word.
 
-    Seen to fail for the conversation when it was passed through as it is.
+    Seen to fail for the conversation when it was passed through as it is, and for the labels
+    (a KeyError) when the writer asked for no question.
     """
-    split = data.Split("rows", [example], [])
+    wording = Wording(templates=templates, labels=["no", "yes"]) if templates else None
+    rows = part(kind, [values] * 12, wording=wording, hold_out=None)
+    step = training("instruction_tuning", "refused", rows)
     with pytest.raises(UserError) as told:
-        wordings.worded(split, Wordings(templates, 0, ("no", "yes") if templates else ()))
+        shop.run(step)
     assert told.value.diagnostic.code == code
+
+
+def test_a_gate_reads_its_rows_in_their_own_words(shop: Shop) -> None:
+    """A gate on another data set is measured in that set's words, not in those of the stage.
+
+    Seen to fail when the rows of gates were read without their words.
+    """
+    own = Wording(templates=["own {prompt} {input}"], seed=1)
+    others = part("instruct", ROWS, name="others", wording=Wording(templates=TEMPLATED, seed=3))
+    measure = Measure(text="loss(others.hold_out)", metric="loss", data=others)
+    gate = Gate(measure=measure, compare="<", bound=99.0, enforce=True, place="here")
+    step = training(
+        "instruction_tuning", "gated", part("instruct", ROWS, wording=own), gates=[gate]
+    )
+    metrics = shop.run(step)
+    put = [Wordings(tuple(TEMPLATED), 3)(one) for one in plain(others, shop, step)]
+    words = [{"prompt": one.values["prompt"], "reply": one.values["reply"]} for one in put]
+    said = part("instruct", words, name="said", hold_out=None)
+    again = Measure(text="loss(said)", metric="loss", data=said)
+    gates = [gate.model_copy(update={"measure": again})]
+    same = shop.run(step.model_copy(update={"name": "same", "key": "same", "gates": gates}))
+    assert metrics["after"]["loss(others.hold_out)"] == pytest.approx(same["after"]["loss(said)"])
+
+
+ROWS = [{"prompt": "sort", "input": f"b{at} a", "reply": f"a b{at}"} for at in range(24)]
+TEMPLATED = ["{prompt}: {input}", "{input} ; {prompt}"]
+
+
+def plain(rows: DataPart, shop: Shop, step: Step) -> list[Example]:
+    """The held-out rows as they are."""
+    return data.load_part(rows.model_copy(update={"wording": None}), shop.job(step)).held_out
 
 
 # --- a family of instructions -----------------------------------------------------------------
@@ -120,14 +157,15 @@ UNSEEN = ["please {prompt} this {input}"]
 
 
 def family() -> DataPart:
-    """Four instructions on all words of two letters; one row in 12 is held out."""
+    """Four instructions on all words of two letters in four wordings; one row in 12 is held out."""
     rows = [
         {"prompt": task, "input": a + b, "reply": f" {do(a + b)}"}
         for task, do in TASKS.items()
         for a in LETTERS
         for b in LETTERS
     ]
-    return part("instruct", rows, hold_out=HoldOut(rows=48))
+    wording = Wording(templates=TRAINED, held_out=UNSEEN, seed=1)
+    return part("instruct", rows, hold_out=HoldOut(rows=48), wording=wording)
 
 
 def test_an_unseen_wording_of_a_trained_task_is_understood(shop: Shop) -> None:
@@ -146,11 +184,11 @@ def test_an_unseen_wording_of_a_trained_task_is_understood(shop: Shop) -> None:
         length=64,
         schedule=schedule(600, warmup=10),
         batch=Batch(size=32, noun="sequences"),
-        fields={"template": None, "templates": TRAINED, "hold_out_templates": UNSEEN},
+        fields={"template": None},
         place=place(32),
     )
     metrics = shop.run(step)
-    held_out = data.load_part(family(), shop.job(step)).held_out
+    held_out = plain(family(), shop, step)
     trained, unseen = (
         [Wordings(tuple(templates), 1)(one) for one in held_out] for templates in (TRAINED, UNSEEN)
     )

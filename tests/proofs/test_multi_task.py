@@ -24,6 +24,7 @@ from tunelang.plan.mixing import shared
 from tunelang.plan.show import show
 from tunelang.recipe.resolve import resolve
 from tunelang.rules import check
+from tunelang.sources.parts import Wording
 from tunelang.train import data, forward, loop, material, mix, multi_task
 
 MIX = {"shares": {"kind": "mix"}}
@@ -190,14 +191,71 @@ def test_killed_and_resumed_equals_never_killed(
     assert shop.weights("broken") == shop.weights("straight")
 
 
-def test_labelled_tasks_are_put_into_words(shop: Shop) -> None:
-    """A mix of labelled tasks with templates: every label is a reply."""
+def worded() -> Mixture:
+    """A labelled task in two wordings, instructions in one, and conversations that have none."""
     chance = random.Random(8)
     rows = [{"text": chance.choice(GOOD + BAD) + f" {at}", "label": at % 2} for at in range(30)]
-    parts = [part("labelled", rows[at::2], name=name) for at, name in enumerate(("a", "b"))]
-    fields = {**MIX, "templates": ["{text}\nIs it?"], "labels": ["no", "yes"]}
-    metrics = shop.run(step_of("labels", Mixture(parts=parts), fields=fields))
-    assert metrics["after"]["loss(a.hold_out)"] < metrics["before"]["loss(a.hold_out)"]
+    asked = Wording(
+        templates=["{text}\nIs it?", "Is this it: {text}"],
+        held_out=["{text}?"],
+        labels=["no", "yes"],
+        seed=1,
+    )
+    loud = Wording(templates=["LOUD {prompt}"], seed=1)
+    talks = [
+        {
+            "messages": [
+                {"role": "user", "content": f"talk {at}"},
+                {"role": "assistant", "content": "ok"},
+            ]
+        }
+        for at in range(20)
+    ]
+    parts = [
+        part("labelled", rows, name="moods", wording=asked, weight=0.4),
+        task("shout", shouting(), weight=0.3, wording=loud),
+        part("chat", talks, name="talks", weight=0.3),
+    ]
+    return Mixture(parts=parts)
+
+
+def test_each_task_is_put_into_its_own_words(shop: Shop) -> None:
+    """What the trained tokens of a mix say, task by task; a chat task is untouched.
+
+    Seen to fail when all tasks were read in the words of the first, and when held-out rows were
+    read as they are.
+    """
+    step = step_of("words", worded(), fields={**MIX, "template": "chatml"})
+    job = shop.job(step)
+    start = multi_task.begin(step, job).start
+    read = material.gather(step, job, material.speak(step, job, start))
+    said = {
+        split.name: [start.tokenizer.decode(row.ids) for row in (*split.train, *split.held_out)]
+        for split in read.parts
+    }
+    marks = {
+        "moods": ("\nIs it?", "Is this it: "),
+        "shout": ("LOUD shout",),
+        "talks": ("user\ntalk",),
+    }
+    for name, own in marks.items():
+        for text in said[name]:
+            assert [mark in text for mark in own].count(True) == 1, text
+            others = [mark for task, marks_ in marks.items() if task != name for mark in marks_]
+            assert not any(mark in text for mark in others), text
+    assert all(any(mark in text for text in said["moods"]) for mark in marks["moods"])
+    assert {text.split("assistant\n")[1].split("<")[0] for text in said["moods"]} == {"no", "yes"}
+    beside = [start.tokenizer.decode(row.ids) for row in read.beside["template"]]
+    assert len(beside) == 8  # of the moods alone
+    assert not any(mark in text for text in beside for mark in marks["moods"])
+
+
+def test_labelled_tasks_are_trained_beside_conversations(shop: Shop) -> None:
+    """A mix of labels and conversations: both are learnt, and unseen wordings are measured."""
+    fields = {**MIX, "template": "chatml"}
+    metrics = shop.run(step_of("labels", worded(), fields=fields))
+    for name in ("loss(moods.hold_out)", "loss(talks.hold_out)", "template_loss"):
+        assert metrics["after"][name] < metrics["before"][name]
 
 
 def test_the_recipes_tasks_are_what_their_script_writes() -> None:

@@ -10,6 +10,7 @@ import pytest
 from workshop import Shop, instructions, part, preferences, schedule, texts, training
 
 from tunelang.plan.ir import Mixture, Step
+from tunelang.sources.parts import Wording
 from tunelang.train import checkpoint, loop
 
 KILLED_AT = 8  # between the checkpoints of 6 and 9
@@ -50,9 +51,9 @@ def steps_of(name: str, key: str) -> Step:
     rows = instructions()
     if name == "wordings and weights":
         rows = [{**row, "weight": 1 + number % 3} for number, row in enumerate(rows)]
-        fields = {"template": None, "templates": ["{prompt}", "please {prompt}"]}
-        data = part("instruct", rows)
-        return training("instruction_tuning", key, data, schedule=plan, fields=fields)
+        wording = Wording(templates=["{prompt}", "please {prompt}"], seed=1)
+        data = part("instruct", rows, wording=wording)
+        return training("instruction_tuning", key, data, schedule=plan, fields={"template": None})
     return training("sft", key, part("instruct", rows), schedule=plan, **CASES[name])
 
 

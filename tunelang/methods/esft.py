@@ -41,5 +41,5 @@ METHOD = Method(
     data_field="data",
     formats=("chat", "instruct", "text"),
     noun="sequences",
-    metrics=("loss", "token_accuracy", "perplexity"),
+    metrics=("loss", "token_accuracy", "perplexity", "template_loss", "template_accuracy"),
 )

@@ -4,7 +4,7 @@ FLAN (Wei et al. 2021, arXiv 2109.01652); InstructGPT step 1 (arXiv 2203.02155).
 """
 
 from tunelang.methods.training import DATA, LM, PACKING, fields, supervised, tokens
-from tunelang.recipe.schema import Field, ListOf, Method, Symbol, Text
+from tunelang.recipe.schema import Field, Method, Symbol, Text
 
 METHOD = Method(
     name="instruction_tuning",
@@ -27,17 +27,6 @@ METHOD = Method(
             Symbol(("assistant", "last", "all")),
             "which tokens are trained: every reply, the last one, or everything",
             "assistant",
-        ),
-        "templates": Field(
-            ListOf(Text()),
-            "wordings of a row, one for each: `Question: {prompt}`; else prompts as they are",
-            optional=True,
-        ),
-        "hold_out_templates": Field(
-            ListOf(Text()), "wordings that are measured and never trained", optional=True
-        ),
-        "labels": Field(
-            ListOf(Text()), "words for the labels 0, 1, ... of `labelled` rows", optional=True
         ),
         "packing": PACKING,
     },

@@ -54,19 +54,11 @@ METHOD = Method(
             "which tokens are trained: every reply, the last one, or everything",
             "assistant",
         ),
-        "templates": Field(
-            ListOf(Text()),
-            "wordings of a row, one for each: `Question: {prompt}`; else prompts as they are",
-            optional=True,
-        ),
-        "labels": Field(
-            ListOf(Text()), "words for the labels 0, 1, ... of `labelled` rows", optional=True
-        ),
         "packing": PACKING,
     },
     inputs=("model",),
     data_field="data",
     formats=("chat", "instruct", "labelled"),
     noun="sequences",
-    metrics=("loss", "token_accuracy", "perplexity"),
+    metrics=("loss", "token_accuracy", "perplexity", "template_loss", "template_accuracy"),
 )

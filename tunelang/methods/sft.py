@@ -25,5 +25,5 @@ METHOD = Method(
     data_field="data",
     formats=("instruct",),
     noun="sequences",
-    metrics=("loss", "token_accuracy", "perplexity"),
+    metrics=("loss", "token_accuracy", "perplexity", "template_loss", "template_accuracy"),
 )

@@ -22,6 +22,7 @@ from tunelang.plan.reference import Around, arranged
 from tunelang.plan.replay import general_of, text_part, with_replay
 from tunelang.plan.schedule import Extent, Stretches, batch_of, schedule_of
 from tunelang.plan.tasks import with_held_out
+from tunelang.plan.wordings import worded
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Recipe, Ref
 from tunelang.recipe.typed import flat
@@ -125,6 +126,7 @@ def _step(stage: Declared, building: Building) -> Step | None:
         place=NOWHERE,
         after=_after(stage, building),
     )
+    step = worded(step, stage, building.recipe)
     step = arranged(step, stage, Around(building.recipe, building.steps, extent))
     return step.model_copy(update={"key": key_of(step)})
 

@@ -22,6 +22,7 @@ from tunelang.plan.ir import (
 )
 from tunelang.plan.refused import at, of_part
 from tunelang.plan.schedule import Extent
+from tunelang.plan.wordings import wording_of
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.sources import RowError, fingerprint, probe, rows, shapes
 from tunelang.sources.places.formats import FORMATS
@@ -66,6 +67,7 @@ def data_part(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Da
         fingerprint=_fingerprint(source),
         limit=int(limit.amount) if limit else None,
         hold_out=_hold_out(hold_out),
+        wording=wording_of(declared),
     )
 
 

@@ -18,7 +18,6 @@ from tunelang.recipe.model import Choice, Declared, Recipe
 
 METHOD = "expert_scores"
 SUFFIX = f".{METHOD}"
-WORDED = ("template", "templates", "labels")  # fields that decide how rows are written
 
 
 def steps(
@@ -62,7 +61,8 @@ def _scoring(step: Step) -> Step:
     """One pass over the stage's own text through the model it starts from."""
     assert step.weights is not None
     fields: dict[str, Any] = {"method": step.method, "sample": step.weights.fields["sample"]}
-    fields |= {name: step.fields[name] for name in WORDED if step.fields.get(name)}
+    if step.fields.get("template"):
+        fields["template"] = step.fields["template"]
     scoring = Step(
         name=f"{step.name}{SUFFIX}",
         method=METHOD,

@@ -86,4 +86,5 @@ def _part(part: DataPart) -> dict[str, Any]:
         "limit": part.limit,
         "hold_out": part.hold_out and part.hold_out.model_dump(),
         "weight": part.weight,
+        **({"wording": part.wording.model_dump()} if part.wording else {}),
     }

@@ -65,7 +65,25 @@ def _data() -> Mapping[str, Field]:
             ROWS, "how many rows there are, where they are not on this machine", optional=True
         ),
         "stream": Field(Flag(), "read while training, never counted", "false", later=("true",)),
+        **_wording(),
         **_cleaning(),
+    }
+
+
+def _wording() -> Mapping[str, Field]:
+    """How rows are put into words before a model is asked them."""
+    return {
+        "templates": Field(
+            ListOf(Text()),
+            "wordings of a row, one for each: `Question: {prompt}`; else prompts as they are",
+            optional=True,
+        ),
+        "hold_out_templates": Field(
+            ListOf(Text()), "wordings that are measured and never trained", optional=True
+        ),
+        "labels": Field(
+            ListOf(Text()), "words for the labels 0, 1, ... of `labelled` rows", optional=True
+        ),
     }
 
 

@@ -61,18 +61,20 @@ def replay_beside_shares(resolved: Resolved) -> Iterator[Diagnostic]:
 
 def nothing_to_measure(resolved: Resolved) -> Iterator[Diagnostic]:
     """TL714: a gate on general text or unseen wordings, and the stage names none."""
-    for _, stage in stages(resolved):
+    for recipe, stage in stages(resolved):
         for check in stage.checks:
             fields = RESTS_ON.get(check.metric, ())
-            has = stage.method is not None and fields and fields[0] in stage.method.fields
-            if has and not any(stage.get(field) for field in fields):
+            on = [stage, *data_of(stage, recipe)]
+            named = any(each.get(field) for each in on for field in fields)
+            if stage.method and check.metric in stage.method.metrics and fields and not named:
+                where = "" if fields[0] in stage.method.fields else " in its data"
                 yield error(
                     "TL714",
                     "backend-cannot",
                     f"`{check.text}` has nothing to be measured on in `{stage.name}`",
                     check.span,
                     "not measured",
-                    help=f"write {' or '.join(f'`{field} = ...`' for field in fields)}",
+                    help=f"write {' or '.join(f'`{field} = ...`' for field in fields)}{where}",
                 )
 
 

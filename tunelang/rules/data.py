@@ -10,8 +10,8 @@ from tunelang.recipe.resolve import Resolved
 from tunelang.rules.stages import data_of, format_of, parts_of, recipe_of
 from tunelang.units import number
 
-# An instruction is a conversation of one turn, a pair is a list of two.
-ONE_TYPE = {"instruct": "chat", "preference": "ranking"}
+# An instruction is a conversation of one turn, a label in words its reply, a pair a list of two.
+ONE_TYPE = {"instruct": "chat", "labelled": "chat", "preference": "ranking"}
 
 
 def wrong_format(resolved: Resolved) -> Iterator[Diagnostic]:

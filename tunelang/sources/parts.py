@@ -76,6 +76,16 @@ class HoldOut(Frozen):
     rows: int | None = None
 
 
+class Wording(Frozen):
+    """The words that the rows of a data set are put into: one template for each row, chosen by a
+    hash of `seed` and row. `held_out` are measured only; `labels` are the words for 0, 1, ..."""
+
+    templates: list[str]
+    held_out: list[str] = []
+    labels: list[str] = []
+    seed: int = 0
+
+
 class DataPart(Frozen):
     """One data set of a stage. `weight` is its share of the mix; `fingerprint` its content."""
 
@@ -86,3 +96,4 @@ class DataPart(Frozen):
     limit: int | None = None
     hold_out: HoldOut | None = None
     weight: float = 1.0
+    wording: Wording | None = None

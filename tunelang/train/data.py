@@ -14,7 +14,7 @@ from tunelang.diagnostic import error
 from tunelang.errors import UserError
 from tunelang.plan.ir import DataPart, FilesSource, HubSource, Mixture, Step, StoreSource
 from tunelang.sources import RowError
-from tunelang.train import mix
+from tunelang.train import mix, wordings
 from tunelang.train.job import Job, fail
 
 T = TypeVar("T")
@@ -48,17 +48,20 @@ def load(mixture: Mixture, job: Job) -> list[Split[Example]]:
 
 
 def load_part(part: DataPart, job: Job) -> Split[Example]:
-    """One part; rows of the hub come through `datasets`, the split is the same for all."""
+    """One part in its own words, where it has some; the split is the same for all.
+
+    Rows of the hub come through `datasets`.
+    """
     try:
         rows = list(hub_rows(part)) if isinstance(part.source, HubSource) else here(part, job)
         train, held_out = sources.split(rows, part)
     except RowError as wrong:
         raise UserError(wrong.diagnostic) from wrong
-    kind = part.format.kind
+    kind, worded = part.format.kind, wordings.of_part(part)
     return Split(
         part.name,
-        [Example(kind, row.values, row.place) for row in train],
-        [Example(kind, row.values, row.place) for row in held_out],
+        [worded(Example(kind, row.values, row.place)) for row in train],
+        [worded(Example(kind, row.values, row.place)) for row in held_out],
     )
 
 

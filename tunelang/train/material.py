@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tunelang.plan.ir import Measure, Mixture, Step
 from tunelang.train import data, gauges, packing, rows, selfcheck, templates, wordings
-from tunelang.train.data import Example, Split
+from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
 from tunelang.train.model import Loaded
 from tunelang.train.rows import Writer
 from tunelang.train.speech import Speech
-from tunelang.train.wordings import Wordings
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,7 @@ def spoken_template(step: Step, speech: Speech, start: Loaded) -> str | None:
 
 def gather(step: Step, job: Job, speech: Speech) -> Material:
     """Read, write as tokens, pack; check the masks."""
-    read = data.load(mixture(step), job)
-    loaded = [wordings.worded(split, wordings.of_step(step)) for split in read]
+    loaded = data.load(mixture(step), job)
     default = "all" if manner(step) == "domain_adaptation" else "reply"
     writer = Writer(speech, step.length or 0, str(step.fields.get("loss_on", default)))
     encoded = [data.encode(split, writer) for split in loaded]
@@ -70,7 +68,7 @@ def gather(step: Step, job: Job, speech: Speech) -> Material:
     selfcheck.masks(job, first, speech.stop, replies=replies)
     selfcheck.one_bos(job, first, speech.tokenizer.bos_token_id)
     measured = data.spread(own(step, encoded), job)
-    beside = {**general(step, job, writer), **other_wordings(step, job, read, writer)}
+    beside = {**general(step, job, writer), **other_wordings(step, job, writer)}
     if step.fields.get("packing"):
         encoded = [packed(split, writer.length, job) for split in encoded]
     data.tell_passes(encoded, step, job)
@@ -102,27 +100,20 @@ def general(step: Step, job: Job, writer: Writer) -> dict[str, list[Row]]:
     return {"general": gauges.rows_of(wanted, job, again(writer))}
 
 
-def other_wordings(
-    step: Step, job: Job, parts: list[Split[Example]], writer: Writer
-) -> dict[str, list[Row]]:
-    """The held-out rows in wordings that are never trained."""
-    unseen = wordings.of_step(step, "hold_out_templates")
-    if not unseen.templates:
+def other_wordings(step: Step, job: Job, writer: Writer) -> dict[str, list[Row]]:
+    """The held-out rows of parts that have wordings which are never trained, in these."""
+    parts = wordings.unseen(mixture(step).parts)
+    if not parts:
         return {}
-    put = [Split(split.name, [], split.held_out) for split in parts]
-    made = [data.encode(wordings.worded(split, unseen), again(writer)) for split in put]
+    write = again(writer)
+    held = [data.load_part(part, job).held_out for part in parts]
+    made = [data.encode(Split("", [], rows), write) for rows in held]
     return {"template": data.spread(made, job)}
 
 
 def again(writer: Writer) -> Writer:
     """The same writing with a count of its own: what it writes is not trained on."""
     return Writer(writer.speech, writer.length, writer.loss_on)
-
-
-def gate_writer(writer: Writer, worded: Wordings) -> Callable[[Example], list[Row]]:
-    """How the rows of gates are written: in the step's words."""
-    write = again(writer)
-    return lambda example: write(worded(example))
 
 
 def packed(split: Split[Row], length: int, job: Job) -> Split[Row]:

@@ -23,13 +23,12 @@ from tunelang.train import (
     sft,
     trainable,
     vocabulary,
-    wordings,
 )
 from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
-from tunelang.train.material import Material, gate_writer, gather, mixture, speak
+from tunelang.train.material import Material, again, gather, mixture, speak
 from tunelang.train.model import load
 from tunelang.train.trainable import Trained
 from tunelang.train.vocabulary import Grown
@@ -49,13 +48,14 @@ def run(step: Step, job: Job) -> Metrics:
     job.phase("reading data")
     material = gather(step, job, speech)
     packing.check(job, start.model, material.parts, material.lens)
-    write = gate_writer(material.writer, wordings.of_step(step))
+    write = again(material.writer)
     gates = gauges.prepare(step, job, write)
     unseen = held_out(step, job, material, write)
     tasks = {**trained_tasks(material, job), **unseen}
 
     def taken(model: Any) -> dict[str, float]:
         own = measure(model, material.measured, tasks, material.lens)
+        own |= evaluate.beside(model, material.beside, material.lens)
         take = lambda rows: evaluate.measure(model, rows, material.lens)  # noqa: E731
         return own | gauges.measure(gates, own, take)
 

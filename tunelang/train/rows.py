@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunelang.train import speech as spoken
+from tunelang.train import wordings
 from tunelang.train.data import Example
 from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
@@ -43,6 +44,7 @@ class Writer:
         self.tally.seen += 1
         if example.kind == "text":
             return self.chunks(spoken.text(self.speech, str(example.values["text"])))
+        wordings.need_question(example)
         row = self.cut(tokens_of(self.speech, example, self.loss_on), example.place)
         weight = example.values.get("weight")
         return row if weight is None else [weighted(each, weight) for each in row]

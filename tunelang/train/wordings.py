@@ -1,7 +1,8 @@
 """Rows put into words: one of several templates for each, chosen by nothing but seed and row.
 
 FLAN (Wei et al. 2021, arXiv 2109.01652) writes every row of a task in one of about ten wordings, so
-that a model learns the task and not its wording. `{options}` lists the labels as FLAN does.
+that a model learns the task and not its wording. `{options}` lists the labels as FLAN does. The
+wordings are a data set's own: each task of a mix has others.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from tunelang.plan.ir import Step
-from tunelang.train.data import Example, Split
+from tunelang.plan.ir import DataPart
 from tunelang.train.job import fail
+
+if TYPE_CHECKING:  # rows are read in words: data imports this module
+    from tunelang.train.data import Example
 
 # What a template may name, by the format of the row.
 NAMES = {"instruct": ("prompt", "input"), "labelled": ("text", "options")}
@@ -95,41 +99,39 @@ def lacks(example: Example, template: str, name: str) -> None:
     )
 
 
-def of_step(step: Step, field: str = "templates") -> Wordings:
-    """The wordings that a field of the step names; none where it names none."""
-    templates: Sequence[str] = step.fields.get(field) or ()
-    return Wordings(tuple(templates), step.seed, tuple(step.fields.get("labels") or ()))
+def of_part(part: DataPart) -> Wordings:
+    """The wordings that a data set is trained in; none where it has none. TL302 for rows that
+    take none: nothing is left out in silence."""
+    given = part.wording
+    if given is None:
+        return Wordings((), 0)
+    if part.format.kind not in NAMES:
+        fail(
+            "TL302",
+            "wrong-format",
+            f"`{part.name}` holds `{part.format.kind}` rows, which `templates` cannot word",
+            "leave `templates` out, or use `instruct` or `labelled` rows",
+        )
+    return Wordings(tuple(given.templates), given.seed, tuple(given.labels))
 
 
-def worded(split: Split[Example], wordings: Wordings) -> Split[Example]:
-    """A part in words. TL302 for rows that need a template and have none, or that take none."""
-    for example in (*split.train, *split.held_out)[:1]:
-        if example.kind == "labelled" and not wordings.templates:
-            needs_templates(split.name)
-        if example.kind not in NAMES and wordings.templates:
-            takes_none(split.name, example.kind)
-    return Split(
-        split.name,
-        [wordings(example) for example in split.train],
-        [wordings(example) for example in split.held_out],
-    )
+def unseen(parts: Iterable[DataPart]) -> list[DataPart]:
+    """The data sets that have wordings for measuring alone, in these."""
+    return [
+        part.model_copy(
+            update={"wording": part.wording.model_copy(update={"templates": part.wording.held_out})}
+        )
+        for part in parts
+        if part.wording and part.wording.held_out
+    ]
 
 
-def needs_templates(name: str) -> None:
+def need_question(example: Example) -> None:
     """TL302: a label alone asks nothing."""
-    fail(
-        "TL302",
-        "wrong-format",
-        f"`{name}` holds texts and labels, and nothing says how to ask for them",
-        'write `templates = ["{text}\\nWhat is it?"]` and, for numbers, `labels`',
-    )
-
-
-def takes_none(name: str, kind: str) -> None:
-    """TL302: nothing is left out in silence."""
-    fail(
-        "TL302",
-        "wrong-format",
-        f"`{name}` holds `{kind}` rows, which `templates` cannot word",
-        "leave `templates` out, or use `instruct` or `labelled` rows",
-    )
+    if example.kind == "labelled":
+        fail(
+            "TL302",
+            "wrong-format",
+            f"{example.place}: a text and a label, and nothing says how to ask for it",
+            'write `templates = ["{text}\\nWhat is it?"]` and, for numbers, `labels`',
+        )
