@@ -80,10 +80,8 @@ def micros(work: Work, machine: Machine) -> list[int]:
     share = max(1, work.batch // machine.count)
     if work.micro:
         return [min(work.micro, share)]
-    divisors = [n for n in range(share, 0, -1) if share % n == 0]
-    if machine.kind == "gpu":
-        return [n for n in divisors if n <= 64] or [1]
-    return [n for n in divisors if n * work.rows * work.positions <= CPU_TOKENS] or [1]
+    most = 64 if machine.kind == "gpu" else CPU_TOKENS // (work.rows * work.positions)
+    return [n for n in range(min(share, most), 0, -1) if share % n == 0] or [1]
 
 
 def need(work: Work, machine: Machine, way: Way) -> Memory:

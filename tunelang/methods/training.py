@@ -23,7 +23,9 @@ from tunelang.recipe.schema import (
     Whole,
 )
 
-WARMUP = Field(HowLong(("steps", "ratio")), "steps over which the rate rises from 0", "3%")
+WARMUP = Field(
+    HowLong(("steps", "ratio"), none=True), "steps over which the rate rises from 0", "3%"
+)
 # More than 100% can be written, so that rule TL610 can say what is wrong with it.
 FLOOR = Field(Ratio(most=10), "the rate the schedule ends at, as a share of lr", "0%")
 # ULMFiT (arXiv 1801.06146), section 3.2: cut_frac = 0.1 and ratio = 32.

@@ -39,7 +39,9 @@ METHOD = Method(
         **fields("sequences", schedule="slanted_triangular"),
         "weights": Field(weights("full", "layers", "head", "lora"), "what trains", "full"),
         "probe": Field(
-            HowLong(("steps", "ratio", "epochs")), "so long only the head trains", "0 steps"
+            HowLong(("steps", "ratio", "epochs"), none=True),
+            "so long only the head trains",
+            "0 steps",
         ),
         "unfreeze": Field(
             Variant({"none": {}, "gradual": {"every": EVERY}}),

@@ -21,7 +21,7 @@ ENFORCE = {"enforce": schema.Field(schema.Flag(), "a gate that is not met stops 
 BOUNDS: dict[str, schema.Type] = {
     "ratio": schema.Ratio(),
     "number": schema.Number(),
-    "tokens": schema.Either((schema.Count(("tokens",)), schema.Number())),
+    "tokens": schema.Either((schema.Count(("tokens",), least=0), schema.Number())),
 }
 ON = schema.Reference(("data", "benchmark"))
 MODELS = schema.Reference(("stage", "model"))

@@ -162,6 +162,8 @@ def _count(literal: Literal, expected: schema.Count, scalar: Scalar, name: str) 
         return _missing_unit(literal, expected.nouns, scalar, name)
     if literal.dimension not in expected.nouns:
         return _wrong(literal, expected, scalar, name)
+    if literal.value < expected.least:
+        return _out_of_range(scalar, name, f"at least {expected.least}")
     return _counted(literal, scalar, name)
 
 
@@ -206,6 +208,8 @@ def _how_long(literal: Literal, expected: schema.HowLong, scalar: Scalar, name: 
         return _missing_unit(literal, expected.units, scalar, name)
     if literal.dimension not in expected.units:
         return _wrong(literal, expected, scalar, name)
+    if literal.value == 0 and not expected.none:
+        return _out_of_range(scalar, name, "more than 0")
     if literal.dimension == "ratio":
         value = _ratio(literal, schema.Ratio(), scalar, name)
         return value if isinstance(value, Diagnostic) else Quantity(value, "ratio")

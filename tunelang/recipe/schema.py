@@ -40,6 +40,7 @@ class Count:
     """A number of some counted thing, as a Quantity: `2048 tokens`. The first noun is canonical."""
 
     nouns: tuple[str, ...]
+    least: int = 1
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class HowLong:
     """A stretch of training, as a Quantity in one of `units` (`ratio` is of the whole run)."""
 
     units: tuple[str, ...] = ("epochs", "steps", "tokens", "seconds")
+    none: bool = False  # may it be nothing, as a warmup may
 
 
 @dataclass(frozen=True)

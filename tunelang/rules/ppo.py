@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Label, error, hint, warning
+from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared
 from tunelang.recipe.resolve import Resolved
 from tunelang.recipe.typed import flat
@@ -21,18 +22,18 @@ def _default(stage: Declared, path: str) -> str:
 
 
 def reference_trains(resolved: Resolved) -> Iterator[Diagnostic]:
-    """TL503: the reference is the stage itself, so it would move with the policy."""
-    for _, stage in stages(resolved, *POLICIES):
-        reference, policy = stage.get("reference"), stage.get("policy")
-        if reference and policy and reference.name == stage.name != policy.name:
+    """TL503: the reference is the stage itself, so it would move with what trains."""
+    for _, stage in stages(resolved):
+        start, reference = graph.start_of(stage), stage.get("reference")
+        if reference and start and reference.name == stage.name != start:
             yield error(
                 "TL503",
                 "reference-trains",
                 f"the reference of `{stage.name}` is `{stage.name}`, which is being trained",
                 stage.span_of("reference"),
                 "would move with it",
-                help=f"measure KL against the policy's start, `{policy.name}`",
-                fix=setting(stage, "reference", policy.name),
+                help=f"hold it to where it starts, `{start}`",
+                fix=setting(stage, "reference", start),
             )
 
 
