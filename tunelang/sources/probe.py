@@ -36,6 +36,8 @@ class Facts:
     sample the same training rows. Pairs are preference rows: `equal_pairs` have one
     reply twice, `chosen_characters` and `rejected_characters` are totals (0 for other formats).
     `dialogues` are rows with several replies. Marks are hashes of rows, `asked` of their prompts.
+    `labels` are the different labels or judgements of training rows, `held_labels` of those held
+    out.
     """
 
     rows: int
@@ -52,6 +54,8 @@ class Facts:
     train_marks: tuple[str, ...]
     held_marks: tuple[str, ...]
     asked: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    held_labels: tuple[str, ...] = ()
 
 
 def facts(part: DataPart) -> Facts:
@@ -106,7 +110,15 @@ def _count(part: DataPart) -> Facts:
         asked=_smallest(
             fingerprint.of_text(text) for row in train if (text := said.asked(row.values))
         ),
+        labels=_labels(train),
+        held_labels=_labels(held_out),
     )
+
+
+def _labels(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The labels of labelled rows or judgements of feedback rows, each once, as workers name it."""
+    found = [row.values.get("label", row.values.get("good")) for row in rows]
+    return tuple(sorted({str(each) for each in found if each is not None}))
 
 
 def _pairs(part: DataPart, rows: Iterable[Row]) -> dict[str, Any]:
