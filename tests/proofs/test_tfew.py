@@ -20,6 +20,7 @@ from tunelang.plan.ir import HoldOut, Mixture
 from tunelang.train import choosing, forward, tfew, tfew_losses
 from tunelang.train.choosing import Choices
 from tunelang.train.evaluate import Lens
+from tunelang.train.forward import Row
 from tunelang.train.tfew import Weighing
 
 LENS = Lens("fp32", "cpu", 0)
@@ -35,7 +36,7 @@ def lists(count: int, choices: int = 3, seed: int = 0) -> list[Choices]:
     made = []
     for _ in range(count):
         asked = tokens(9)
-        rows = [choosing.row(asked, tokens(5)) for _ in range(choices)]
+        rows = [Row.continued(asked, tokens(5)) for _ in range(choices)]
         made.append(Choices(rows, chance.randrange(choices)))
     return made
 

@@ -21,6 +21,7 @@ from tunelang.recipe.schema import (
     Whole,
 )
 
+BY_MEANING = ("nearest", "diverse")  # the ways to select that compare embeddings
 ASKED = {
     # RAFT (Alex et al. 2021, arXiv 2109.14076), on which T-Few was measured, asks in this form.
     "pattern": Field(Text(), "how a labelled text is asked", '"{text}\\nLabel:"'),

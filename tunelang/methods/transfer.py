@@ -7,6 +7,8 @@ ULMFiT (Howard and Ruder 2018, arXiv 1801.06146); linear probing first (Kumar et
 from tunelang.methods.training import DATA, LM, fields, weights
 from tunelang.recipe.schema import Field, Group, HowLong, Method, Number, Symbol, Variant
 
+# A rate below it moves nothing: half the distance of fp32 numbers near 0.02, the size of a weight.
+FAINT = 1e-9
 HEADS = {
     "classes": {
         # ULMFiT, section 3.3: the last state, the largest and the mean, side by side.

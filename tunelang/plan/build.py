@@ -13,7 +13,7 @@ from tunelang.plan import experts, later
 from tunelang.plan.bases import NOWHERE, bases
 from tunelang.plan.checks import check as check_plan
 from tunelang.plan.data import Earlier, count, data_part, mixture_of
-from tunelang.plan.ir import Gate, Measure, ModelRef, Plan, Step, StoreModel, Weights
+from tunelang.plan.ir import Gate, Measure, Mixture, ModelRef, Plan, Step, StoreModel, Weights
 from tunelang.plan.keys import key_of, stack
 from tunelang.plan.models import Base
 from tunelang.plan.passes import apply
@@ -83,12 +83,7 @@ def _step(stage: Declared, building: Building) -> Step | None:
     method = stage.method
     assert method is not None
     inputs = _inputs(stage, building)
-    earlier = Earlier(building.steps, building.extents)
-    rows = mixture_of(stage, building.recipe, building.found, earlier)
-    mixture, extent = with_replay(stage, building.recipe, building.found, rows)
-    mixture = with_held_out(stage, building.recipe, building.found, mixture)
-    if extent:
-        building.extents[stage.name] = extent
+    mixture, extent = _read(stage, building)
     if inputs is None or (mixture is None and method.data_field):
         return None
     batch = batch_of(stage, building.found) if method.trains else None
@@ -99,9 +94,31 @@ def _step(stage: Declared, building: Building) -> Step | None:
     fields = _fields(stage, building.recipe, stretches)
     if stretches.uncounted:
         return None
+    step = _bare(stage, building, inputs).model_copy(
+        update={"data": mixture, "batch": batch, "schedule": schedule, "fields": fields}
+    )
+    step = worded(step, stage, building.recipe)
+    step = arranged(step, stage, Around(building.recipe, building.steps, extent))
+    return step.model_copy(update={"key": key_of(step)})
+
+
+def _read(stage: Declared, building: Building) -> tuple[Mixture | None, Extent | None]:
+    """What a stage reads: its own rows, those it replays, and tasks it only measures."""
+    earlier = Earlier(building.steps, building.extents)
+    rows = mixture_of(stage, building.recipe, building.found, earlier)
+    mixture, extent = with_replay(stage, building.recipe, building.found, rows)
+    if extent:
+        building.extents[stage.name] = extent
+    return with_held_out(stage, building.recipe, building.found, mixture), extent
+
+
+def _bare(stage: Declared, building: Building, inputs: dict[str, ModelRef]) -> Step:
+    """The step of a stage, its rows, its timing and the method's own fields left out."""
+    method = stage.method
+    assert method is not None
     weights: Choice | None = stage.get("weights")
     length: Quantity | None = stage.get("length")
-    step = Step(
+    return Step(
         name=stage.name,
         method=method.name,
         method_version=method.version,
@@ -111,13 +128,10 @@ def _step(stage: Declared, building: Building) -> Step | None:
         seed=stage.get("seed") or 0,
         precision=str(stage.get("precision") or "fp32"),  # type: ignore[arg-type]
         inputs=inputs,
-        data=mixture,
         weights=Weights(kind=weights.name, fields=_plain_choice(weights)) if weights else None,
         length=int(length.amount) if length else None,
         lr=stage.get("lr"),
-        schedule=schedule,
-        batch=batch,
-        fields=fields,
+        fields={},
         later=later.asked(stage, building.recipe),
         gates=_gates(stage, building),
         general=general_of(stage, building.recipe, building.found),
@@ -126,9 +140,6 @@ def _step(stage: Declared, building: Building) -> Step | None:
         place=NOWHERE,
         after=_after(stage, building),
     )
-    step = worded(step, stage, building.recipe)
-    step = arranged(step, stage, Around(building.recipe, building.steps, extent))
-    return step.model_copy(update={"key": key_of(step)})
 
 
 def _inputs(stage: Declared, building: Building) -> dict[str, ModelRef] | None:

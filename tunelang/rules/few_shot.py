@@ -1,15 +1,14 @@
-"""Rules on few-shot stages (TL5xx): what a mode is given and would not read."""
+"""Rules on few-shot stages (TL532): what a mode is given and would not read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, error
+from tunelang.methods.few_shot import BY_MEANING
 from tunelang.recipe.model import Choice, Declared, Given
 from tunelang.recipe.resolve import Resolved
 from tunelang.rules.stages import data_of, stages
-
-BY_MEANING = ("nearest", "diverse")
 
 
 def mode_field_unused(resolved: Resolved) -> Iterator[Diagnostic]:

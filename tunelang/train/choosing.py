@@ -38,11 +38,6 @@ class Choices:
         return self.rows[self.right].supervised
 
 
-def row(prompt: list[int], choice: list[int]) -> Row:
-    """A prompt and one way to go on, of which only the latter has labels."""
-    return Row(prompt + choice, [IGNORED] * len(prompt) + choice)
-
-
 def token_scores(model: Any, asked: Sequence[Choices], lens: Lens) -> tuple[Tensor, Tensor]:
     """Log-probabilities [N] of all labelled tokens, and the number [N] of the row each is in.
 

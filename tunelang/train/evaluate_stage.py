@@ -10,14 +10,14 @@ from typing import Any
 from tunelang.methods.evaluate import DEFAULTS
 from tunelang.plan.ir import DataPart, Step
 from tunelang.run.store import room, write_json
-from tunelang.train import data, generate_stage, measured, product, rated
+from tunelang.train import data, generate_stage, measured, product, rated, speech
 from tunelang.train.data import Example
 from tunelang.train.job import Job, fail
 from tunelang.train.material import mixture
 from tunelang.train.measured import Set
 from tunelang.train.samples import as_text
+from tunelang.train.stage import Metrics
 
-Metrics = dict[str, dict[str, float]]
 ANSWERS = "answers.jsonl"
 SHOWN = 3
 
@@ -108,7 +108,7 @@ def write(step: Step, job: Job, own: Set, metrics: Metrics) -> None:
 def answer(own: Set, at: int) -> dict[str, Any]:
     """A question, what was answered, what it was compared with, and its own figures."""
     row = {"prompt": own.asked[at].words, "answer": own.said[at].text, "ended": own.said[at].ended}
-    reference = measured.reference(own.asked[at].example)
+    reference = speech.said(own.asked[at].example.values)
     row |= {"reference": reference} if reference is not None else {}
     row |= {"versus": own.other[at].text} if own.other else {}
     row |= {name: values[at] for name, values in own.each.items()}

@@ -26,8 +26,7 @@ from tunelang.train.forward import Row
 from tunelang.train.job import Job
 from tunelang.train.model import load
 from tunelang.train.rows import Writer, report
-
-Metrics = dict[str, dict[str, float]]
+from tunelang.train.stage import Metrics
 
 
 class Tally:

@@ -18,8 +18,8 @@ from tunelang.train.checkpoint import os_errors
 from tunelang.train.folders import Origin, origin
 from tunelang.train.job import Job, fail
 from tunelang.train.model import Loaded, load
+from tunelang.train.stage import Metrics
 
-Metrics = dict[str, dict[str, float]]
 FOLDER = "export"
 EXEMPLARS = (prompted.EXEMPLARS, prompted.SETTINGS)  # of a prompted model; nobody else reads them
 

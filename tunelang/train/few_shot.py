@@ -37,8 +37,7 @@ from tunelang.train.model import Loaded, load
 from tunelang.train.prompted import Exemplar, Prompted, Settings
 from tunelang.train.questions import Question
 from tunelang.train.speech import Speech
-
-Metrics = dict[str, dict[str, float]]
+from tunelang.train.stage import Metrics
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ class Row:
     positions: list[int] | None = None
     weights: list[float] | None = None
 
+    @classmethod
+    def continued(cls, before: Sequence[int], after: Sequence[int]) -> Row:
+        """A prompt and one way to go on, of which only the latter has labels."""
+        return cls([*before, *after], [IGNORED] * len(before) + [*after])
+
     @property
     def supervised(self) -> int:
         """How many tokens get loss; the first one has nothing before it to predict it from."""

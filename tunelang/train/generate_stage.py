@@ -23,8 +23,8 @@ from tunelang.train.job import Job, fail
 from tunelang.train.material import mixture
 from tunelang.train.samples import as_text
 from tunelang.train.sampling import Reply, Sampling
+from tunelang.train.stage import Metrics
 
-Metrics = dict[str, dict[str, float]]
 NOTED = "replies.jsonl"
 SHOWN = 3
 

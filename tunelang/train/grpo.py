@@ -26,6 +26,7 @@ from tunelang.train.experience import (
 )
 from tunelang.train.job import Job
 from tunelang.train.roles import Cast
+from tunelang.train.stage import Metrics
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,6 @@ def algorithm(fields: dict[str, Any], micro: int) -> Grpo:
     )
 
 
-def run(step: Step, job: Job) -> policy_loop.Metrics:
+def run(step: Step, job: Job) -> Metrics:
     """Train the policy; measure it on held-out prompts before and after; write the product."""
     return policy_loop.run(step, job, algorithm(step.fields, step.place.micro))

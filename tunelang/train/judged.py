@@ -10,7 +10,6 @@ from tunelang.train import speech
 from tunelang.train.data import Example, Split
 from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
-from tunelang.train.ranked import spoken
 from tunelang.train.speech import Speech
 
 
@@ -81,7 +80,7 @@ class Writer:
     def row(self, asked: Example, answered: Example) -> Row:
         """The prompt of one row with the reply of another."""
         prompt = speech.instruction(asked.values, turns=self.speech.template is not None)
-        return spoken(self.speech, prompt, answered.values["reply"], asked.place)
+        return speech.row(self.speech, prompt, answered.values["reply"], asked.place)
 
 
 def verdict(example: Example) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tunelang.plan.ir import Step
 from tunelang.train import course, judged, likelihood, loop
-from tunelang.train.course import Metrics, Policy
+from tunelang.train.course import Policy
 from tunelang.train.data import Example, Split
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
@@ -22,6 +22,7 @@ from tunelang.train.judged import Judged
 from tunelang.train.preference_losses import KTO, kto_baseline, kto_sum
 from tunelang.train.reference import resting
 from tunelang.train.speech import Speech
+from tunelang.train.stage import Metrics
 
 
 @dataclass(frozen=True)

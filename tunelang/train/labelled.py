@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ def label_of(example: Example) -> str:
 def classes(splits: Sequence[Split[Example]], job: Job) -> tuple[str, ...]:
     """The labels of the rows that are trained on, sorted (numbers by size); TL737 for only one."""
     counted = Counter(label_of(row) for split in splits for row in split.train)
-    whole = all(label.lstrip("-").isdigit() for label in counted)
+    whole = all(re.fullmatch(r"-?\d+", label) for label in counted)
     names = sorted(counted, key=lambda label: (int(label) if whole else 0, label))
     if len(names) < 2:
         found = f"every row is labelled `{names[0]}`" if names else "there is no row"

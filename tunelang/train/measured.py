@@ -9,16 +9,23 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from tunelang.methods.evaluate import ANSWERED
 from tunelang.plan.ir import Step
-from tunelang.train import answers, evaluate, generate_stage, judging, rows, text_metrics, voice
+from tunelang.train import (
+    answers,
+    evaluate,
+    generate_stage,
+    judging,
+    rows,
+    speech,
+    text_metrics,
+    voice,
+)
 from tunelang.train.answers import Question
 from tunelang.train.data import Example
 from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
-from tunelang.train.losses import IGNORED
 from tunelang.train.rows import Writer
 from tunelang.train.sampling import Reply
 from tunelang.train.text_metrics import mean_and_error
@@ -49,7 +56,7 @@ class Set:
 
     @property
     def references(self) -> list[str]:
-        return [reference(one.example) or "" for one in self.asked]
+        return [speech.said(one.example.values) or "" for one in self.asked]
 
     @property
     def answered(self) -> bool:
@@ -122,7 +129,7 @@ def written(speaker: Voice, writer: Writer, example: Example) -> list[Row]:
     words = rows.asked(example, turns=speaker.speech.template is not None) or ""
     before = speaker.ids(words, example.place)
     said = [token for token, mine in zip(whole.ids, whole.trained, strict=True) if mine]
-    return [Row(before + said, [IGNORED] * len(before) + said)]
+    return [Row.continued(before, said)]
 
 
 # --- answers -------------------------------------------------------------------------------------
@@ -132,7 +139,7 @@ def questions(speaker: Voice, of: Set, step: Step, job: Job) -> list[Question]:
     """What is asked: rows with a reference where one is compared with."""
     asked = answers.questions(speaker, of.rows, step.length or 0, job)
     needs = of.wanted & set(AGAINST) or ("win_rate" in of.wanted and "versus" not in step.inputs)
-    kept = [one for one in asked if not needs or reference(one.example) is not None]
+    kept = [one for one in asked if not needs or speech.said(one.example.values) is not None]
     if len(kept) < len(asked):
         job.note(f"{len(asked) - len(kept)} rows are left out: there is no reply to compare with")
     if not kept:
@@ -145,16 +152,6 @@ def answer(speaker: Voice, of: Set, step: Step, place: tuple[Job, str]) -> list[
     wanted = answers.requests(of.asked, 1)
     how = generate_stage.how(step)
     return answers.answered(speaker, wanted, how, place, step.place.micro)
-
-
-def reference(example: Example) -> str | None:
-    """The reply that a row holds, None where it holds none."""
-    if example.kind == "instruct":
-        held = example.values["reply"]
-        return held if isinstance(held, str) else str(held[-1]["content"])
-    turns: Sequence[Any] = example.values.get("messages", ())
-    said = (str(turn["content"]) for turn in turns if turn["role"] == "assistant")
-    return next(said, None)
 
 
 def versus(step: Step, job: Job, sets: Sequence[Set]) -> None:

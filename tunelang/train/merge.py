@@ -22,8 +22,8 @@ from tunelang.train.checkpoint import os_errors
 from tunelang.train.folders import Origin, origin, tokenizer_folder
 from tunelang.train.job import Job
 from tunelang.train.model import Loaded, cast, load, read_tokenizer, read_weights
+from tunelang.train.stage import Metrics
 
-Metrics = dict[str, dict[str, float]]
 PROBE = 64  # tokens whose logits are compared: enough to pass every layer at many positions
 SAME = 1e-4  # of the largest logit; fp32 sums in another order differ by about 1e-6
 INTEGERS = "int8"  # 8-bit layers round what they read too: nothing merged computes the same

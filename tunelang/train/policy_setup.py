@@ -14,7 +14,7 @@ from tunelang.train.job import Job, fail
 from tunelang.train.material import mixture
 from tunelang.train.policy_run import Asked, Run, State
 from tunelang.train.roles import Cast
-from tunelang.train.speech import Speech, prompt
+from tunelang.train.speech import Speech, prompt, said
 
 
 def prompts(step: Step, job: Job, speech: Speech) -> list[data.Split[Asked]]:
@@ -34,22 +34,20 @@ def prompts(step: Step, job: Job, speech: Speech) -> list[data.Split[Asked]]:
 
     parts = [data.encode(split, write) for split in data.load(mixture(step), job)]
     if left_out:
-        job.note(f"{left_out} prompts are left out: empty, or longer than {length} tokens")
+        job.note(
+            f"{left_out} prompts are left out: empty, with tools, or longer than {length} tokens"
+        )
     data.need_rows(parts, step)
     return parts
 
 
 def answer(example: data.Example) -> str:
     """The reply that a row holds, for `exact_match`; TL302 where it holds none."""
-    values = example.values
-    turns = values.get("messages", values.get("reply"))
-    if isinstance(turns, str):
-        return turns
-    said = [turn["content"] for turn in turns or () if turn["role"] == "assistant"]
-    if not said:
+    found = said(example.values)
+    if found is None:
         message = f"{example.place}: the row holds no answer for `exact_match` to compare with"
         fail("TL302", "wrong-format", message, "give rows with a reply, or another reward")
-    return str(said[0])
+    return found
 
 
 def prepare(

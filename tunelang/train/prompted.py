@@ -24,6 +24,7 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tunelang.methods.few_shot import BY_MEANING
 from tunelang.plan.ir import ModelRef
 from tunelang.run.store import write_json
 from tunelang.train import exemplars, questions, speech, templates
@@ -33,12 +34,10 @@ from tunelang.train.evaluate import Lens
 from tunelang.train.exemplars import Group, Pool
 from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
-from tunelang.train.losses import IGNORED
 from tunelang.train.model import Loaded, load
 from tunelang.train.speech import Speech, Text
 
 EXEMPLARS, SETTINGS, EMBEDDINGS = "exemplars.jsonl", "prompted.json", "embeddings.safetensors"
-BY_MEANING = ("nearest", "diverse")  # the ways to select that compare embeddings
 REF: TypeAdapter[ModelRef] = TypeAdapter(ModelRef)
 
 
@@ -227,10 +226,8 @@ def answered(made: Prompted, rows: Iterable[int], asked: Text, answer: str, plac
     if isinstance(opened, str) and made.speech.template is None:
         before = speech.prompt(made.speech, opened, place)
         after = templates.encode(made.speech.tokenizer, answer)
-        return Row(before + after, [IGNORED] * len(before) + after)
-    said = speech.reply(made.speech, opened, answer, place)
-    pairs = zip(said.ids, said.trained, strict=True)
-    return Row(said.ids, [token if mine else IGNORED for token, mine in pairs])
+        return Row.continued(before, after)
+    return speech.row(made.speech, opened, answer, place)
 
 
 def whole(made: Prompted, rows: Iterable[int], asked: Text) -> Text:

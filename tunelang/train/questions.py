@@ -15,6 +15,7 @@ from tunelang.train import speech as spoken
 from tunelang.train.data import Example, Split
 from tunelang.train.exemplars import folded
 from tunelang.train.job import Job, fail
+from tunelang.train.labelled import label_of
 from tunelang.train.speech import Speech, Text
 
 CLASSES = 32  # replies that are taken for classes; with more, a reply is free text
@@ -56,7 +57,7 @@ def asking(
 ) -> Asking:
     """Labels and replies of all rows, said aloud; `how` holds `pattern` and `words`."""
     rows = [row for split in splits for row in (*split.train, *split.held_out)]
-    labels = sorted({str(row.values["label"]) for row in rows if row.kind == "labelled"})
+    labels = sorted({label_of(row) for row in rows if row.kind == "labelled"})
     words = worded(labels, how.get("words"), job)
     replies = {row.values["reply"] for row in rows if row.kind == "instruct"}
     texts = {reply for reply in replies if isinstance(reply, str)}
@@ -94,7 +95,7 @@ def question(asking: Asking, example: Example) -> Question:
     if example.kind == "labelled":
         lead = "" if turns or asking.pattern[-1:].isspace() else " "
         choices = tuple(lead + word for word in asking.words.values())
-        answer = lead + word_of(asking, str(values["label"]), example.place)
+        answer = lead + word_of(asking, label_of(example), example.place)
         return Question(asked(asking.pattern, values["text"]), answer, choices, example.place)
     if example.kind == "choices":
         listed = tuple(values["choices"])
@@ -104,8 +105,7 @@ def question(asking: Asking, example: Example) -> Question:
         message = f"{example.place}: `{example.kind}` rows are no questions with an answer"
         fail("TL302", "wrong-format", message, "few_shot asks labelled, instruct and choices rows")
     prompt = spoken.instruction(values, turns=turns)
-    reply = values["reply"]
-    text = reply if isinstance(reply, str) else str(reply[-1]["content"])
+    text = spoken.said(values) or ""
     known = asking.replies if text in asking.replies else ()
     return Question(prompt, text, known, example.place)
 

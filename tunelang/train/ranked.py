@@ -13,7 +13,6 @@ from tunelang.train import speech
 from tunelang.train.data import Example, Split
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
-from tunelang.train.losses import IGNORED
 from tunelang.train.reward_lists import margin_of, ordered
 from tunelang.train.speech import Speech
 
@@ -98,7 +97,7 @@ class Writer:
         """Prompt and reply; the reply and what ends it are what is counted."""
         values = {**example.values, "prompt": example.values.get("prompt", "")}
         asked = speech.instruction(values, turns=self.speech.template is not None)
-        return spoken(self.speech, asked, reply, example.place)
+        return speech.row(self.speech, asked, reply, example.place)
 
     def chosen(self, order: list[int]) -> list[int]:
         """At most `candidates` of the places, the first and the last among them."""
@@ -107,13 +106,6 @@ class Writer:
             return order
         self.tally.over += 1
         return [order[round(at * (len(order) - 1) / (most - 1))] for at in range(most)]
-
-
-def spoken(speaks: Speech, asked: speech.Text, reply: Any, place: str) -> Row:
-    """Prompt and reply as a row whose labels are the reply."""
-    found = speech.reply(speaks, asked, reply, place)
-    pairs = zip(found.ids, found.trained, strict=True)
-    return Row(found.ids, [token if trained else IGNORED for token, trained in pairs])
 
 
 def report(writer: Writer, job: Job) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tunelang.plan.ir import Step
 from tunelang.train import course, data, likelihood, loop, ranked, scorer
-from tunelang.train.course import Metrics, Policy
+from tunelang.train.course import Policy
 from tunelang.train.data import Example, Split
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
@@ -23,6 +23,7 @@ from tunelang.train.objectives import LOSSES, Loss, Seen
 from tunelang.train.ranked import Ranked
 from tunelang.train.scoring import groups
 from tunelang.train.speech import Speech
+from tunelang.train.stage import Metrics
 
 
 @dataclass(frozen=True)

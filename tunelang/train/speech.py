@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunelang.train import templates
+from tunelang.train.forward import Row
 from tunelang.train.job import fail
 from tunelang.train.templates import Message, Tokens
 
@@ -52,6 +53,22 @@ def reply(speech: Speech, asked: Text, answer: Text, place: str) -> Tokens:
     said = len(prompt(speech, opened, place))
     mine = [trained and at >= said for at, trained in enumerate(tokens.trained)]
     return Tokens(tokens.ids, mine)
+
+
+def row(speech: Speech, asked: Text, answer: Text, place: str) -> Row:
+    """The same as a row whose labels are the reply and what ends it."""
+    tokens = reply(speech, asked, answer, place)
+    return Row(tokens.ids, tokens.labels)
+
+
+def said(values: Mapping[str, Any]) -> str | None:
+    """The words of the reply that a row holds: in a conversation the first, before which
+    `rows.asked` asks; None where it holds none."""
+    if "messages" in values:
+        turns = values["messages"]
+        return next((str(turn["content"]) for turn in turns if turn["role"] == "assistant"), None)
+    answer = values.get("reply")
+    return answer if answer is None or isinstance(answer, str) else str(answer[-1]["content"])
 
 
 def conversation(

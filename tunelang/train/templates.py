@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from tunelang.train.job import Job, fail
+from tunelang.train.losses import IGNORED
 
 Message = dict[str, Any]
 
@@ -46,6 +47,12 @@ class Tokens:
 
     ids: list[int]
     trained: list[bool]
+
+    @property
+    def labels(self) -> list[int]:
+        """What a row of these tokens is labelled with [T]."""
+        pairs = zip(self.ids, self.trained, strict=True)
+        return [token if trained else IGNORED for token, trained in pairs]
 
 
 def choose(tokenizer: Any, wanted: str | None, job: Job) -> str:

@@ -32,9 +32,7 @@ from tunelang.train import speech as spoken
 from tunelang.train.choosing import Choices
 from tunelang.train.data import Example, Split
 from tunelang.train.evaluate import Lens
-from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
-from tunelang.train.losses import IGNORED
 from tunelang.train.material import mixture
 from tunelang.train.questions import Asking, Question
 from tunelang.train.speech import Speech
@@ -89,11 +87,7 @@ class Weighing:
 def tokens_of(speech: Speech, one: Question) -> Choices:
     """A question with each of its choices as a token row; what ends a reply is part of it."""
     answers = one.choices or (one.answer,)
-    rows = []
-    for text in answers:
-        said = spoken.reply(speech, one.prompt, text, one.place)
-        pairs = zip(said.ids, said.trained, strict=True)
-        rows.append(Row(said.ids, [token if mine else IGNORED for token, mine in pairs]))
+    rows = [spoken.row(speech, one.prompt, text, one.place) for text in answers]
     return Choices(rows, one.right if one.choices else 0)
 
 

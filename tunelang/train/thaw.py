@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from tunelang.methods.transfer import FAINT
 from tunelang.train.groups import Group
 from tunelang.train.job import Job
-
-FAINT = 1e-9  # half the distance of fp32 numbers near 0.02, the size of a weight
 
 
 @dataclass(frozen=True)

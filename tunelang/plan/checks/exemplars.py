@@ -1,4 +1,4 @@
-"""Rules on exemplars (TL5xx) that look into the rows: how many of them fit into a prompt."""
+"""Rules on exemplars (TL533) that look into the rows: how many of them fit into a prompt."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from statistics import median
 
 from tunelang.diagnostic import Diagnostic, warning
-from tunelang.plan.checks.seen import known
 from tunelang.plan.ir import Plan, Step
+from tunelang.plan.mixing import known
 from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN
 from tunelang.units import Quantity, show

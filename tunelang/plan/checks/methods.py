@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from tunelang.diagnostic import Diagnostic, Label, error, replace, warning
 from tunelang.estimate.parameters import linears
 from tunelang.plan.checks.pairs import LONGER
-from tunelang.plan.checks.seen import known
 from tunelang.plan.ir import Plan, Step
+from tunelang.plan.mixing import known
 from tunelang.plan.passes.context import Context
 from tunelang.recipe import graph
 from tunelang.recipe.model import Choice, Declared, Given

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Label, error
-from tunelang.plan.checks.seen import known
 from tunelang.plan.ir import DataPart, Plan
+from tunelang.plan.mixing import known
 from tunelang.plan.passes.context import Context
 
 ORDER = ("ranks", "scores")  # the columns of a list that say it

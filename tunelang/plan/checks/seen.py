@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunelang.plan.ir import DataPart, Plan, Step
-from tunelang.plan.mixing import known as known
+from tunelang.plan.mixing import known
 from tunelang.plan.passes.context import Context
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared

@@ -8,6 +8,7 @@ from math import log
 
 from tunelang.diagnostic import Diagnostic, Fix, error, warning
 from tunelang.estimate.parameters import Architecture
+from tunelang.methods.transfer import FAINT
 from tunelang.plan.ir import Plan, Step
 from tunelang.plan.passes.context import Context
 from tunelang.plan.passes.place import architecture_of
@@ -16,7 +17,6 @@ from tunelang.rules.edits import setting
 from tunelang.rules.tuning import rate
 from tunelang.units import number
 
-FAINT = 1e-9  # half the distance of fp32 numbers near 0.02, the size of a weight
 LOWEST = 100  # a factor that is offered leaves the lowest group lr / 100
 
 
