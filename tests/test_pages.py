@@ -79,3 +79,20 @@ def test_files_that_the_methods_page_names_exist() -> None:
         assert (ROOT / "tunelang" / name).is_file(), name
     for name in re.findall(r"`(test_\w+\.py)`", listed):
         assert (ROOT / "tests" / "proofs" / name).is_file(), name
+
+
+def test_links_of_the_methods_pages_lead_somewhere() -> None:
+    """Every relative link of docs/methods/ is a file."""
+    for page in (ROOT / "docs" / "methods").glob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_guard_is_accounted_for() -> None:
+    """L01 to L38, each with what stands against it; self-checks it names are run by a worker."""
+    text = (ROOT / "docs" / "methods" / "guards.md").read_text("utf-8")
+    assert re.findall(r"^\| (L\d\d) \|", text, re.MULTILINE) == [f"L{n:02}" for n in range(1, 39)]
+    workers = "".join(path.read_text("utf-8") for path in (ROOT / "tunelang/train").glob("*.py"))
+    for name in re.findall(r"self-checks?((?: `[a-z-]+`,?(?: and)?)+)", text):
+        for check in re.findall(r"`([a-z-]+)`", name):
+            assert f'"{check}"' in workers, check
