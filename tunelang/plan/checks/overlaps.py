@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 
 from tunelang.diagnostic import Diagnostic, Label, error, hint, warning
-from tunelang.plan.checks.seen import Seen, every, known, of_step, positions, told
+from tunelang.plan.checks.seen import Seen, every, of_step, positions, told
 from tunelang.plan.data import count, data_part
 from tunelang.plan.ir import DataPart, Plan, Step
-from tunelang.plan.mixing import mean_lengths
+from tunelang.plan.mixing import known, mean_lengths
 from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN
 from tunelang.plan.shares import passes
