@@ -17,7 +17,7 @@ from tunelang.plan.data import expand
 from tunelang.plan.ir import FolderModel, GgufModel, HubModel, ModelRef, ModelSource, ScratchModel
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.source import Span
-from tunelang.sources import fingerprint, folders, gguf, packages
+from tunelang.sources import fingerprint, folders, gguf, gguf_positions, packages
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _file(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
         )
         return None
     try:
-        config = gguf.config(path)
+        config = gguf.config(path) | {"rope_parameters": gguf_positions.rope_parameters(path)}
     except (OSError, ValueError) as problem:
         found.append(
             error(

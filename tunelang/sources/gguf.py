@@ -1,12 +1,14 @@
-"""The header of a GGUF file, read without any library: key-values and tensor names.
+"""The header of a GGUF file, read without any library: key-values and where its tensors are.
 
 Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (version 2 and 3, little-endian).
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,16 +29,27 @@ _PLAIN = {
 }
 _STRING, _ARRAY = 8, 9
 LONGEST = 1 << 24  # bytes of one string; more means the file is damaged
+F32 = 0  # the tensor type of plain 32-bit numbers
+ALIGNMENT = 32  # of tensors, where `general.alignment` says no other
 
 
-def header(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Metadata by key (arrays give their length) and tensor names. Raises ValueError."""
+@dataclass(frozen=True)
+class Held:
+    """A tensor of the file: its type, how many numbers it holds, where in the file they begin."""
+
+    kind: int
+    count: int
+    at: int
+
+
+def header(path: Path) -> tuple[dict[str, Any], dict[str, Held]]:
+    """Metadata by key (arrays give their length) and tensors by name. Raises ValueError."""
     stat = path.stat()
     return _header(path, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=4)
-def _header(path: Path, changed: int, size: int) -> tuple[dict[str, Any], list[str]]:
+def _header(path: Path, changed: int, size: int) -> tuple[dict[str, Any], dict[str, Held]]:
     """Plans and rules both ask, and a vocabulary takes a tenth of a second to pass over."""
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
@@ -47,7 +60,21 @@ def _header(path: Path, changed: int, size: int) -> tuple[dict[str, Any], list[s
             msg = f"version {version} of the format is not known"
             raise ValueError(msg)
         values = {_string(file): _value(file) for _ in range(count)}
-        return values, [_tensor(file) for _ in range(tensors)]
+        found = [_tensor(file) for _ in range(tensors)]
+        width = int(values.get("general.alignment", ALIGNMENT))
+        start = -(-file.tell() // width) * width
+    held = {name: Held(kind, count, start + offset) for name, kind, count, offset in found}
+    return values, held
+
+
+def numbers(path: Path, held: Held) -> list[float]:
+    """The numbers of a tensor in f32. Raises ValueError for another type."""
+    if held.kind != F32:
+        msg = "its rotary factors are not in f32"
+        raise ValueError(msg)
+    with path.open("rb") as file:
+        file.seek(held.at)
+        return list(struct.unpack(f"<{held.count}f", _exactly(file, 4 * held.count)))
 
 
 def config(path: Path) -> dict[str, Any]:
@@ -75,12 +102,12 @@ def config(path: Path) -> dict[str, Any]:
     return {"model_type": kind, "tie_word_embeddings": "output.weight" not in tensors, **values}
 
 
-def _tensor(file: BinaryIO) -> str:
-    """The name of a tensor; its shape, type and offset are passed over."""
+def _tensor(file: BinaryIO) -> tuple[str, int, int, int]:
+    """Name, type, count of numbers, and offset from where the data begins."""
     name = _string(file)
-    dimensions = _plain(file, "<I")
-    _exactly(file, 8 * dimensions + 4 + 8)
-    return name
+    shape = [_plain(file, "<Q") for _ in range(_plain(file, "<I"))]
+    kind, offset = _plain(file, "<I"), _plain(file, "<Q")
+    return name, kind, math.prod(shape), offset
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:

@@ -15,9 +15,10 @@ from typing import Any
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as Kind
-from gguf import GGUFWriter, LlamaFileType, TokenType
+from gguf import GGUFWriter, LlamaFileType, RopeScalingType, TokenType
 from torch import Tensor
 
+from tunelang.sources.gguf_positions import llama3_factors
 from tunelang.train.job import fail
 
 # model_type -> the architecture's name in GGUF. Mistral without a sliding window is a llama.
@@ -28,6 +29,18 @@ TYPES = {
     "bf16": (Kind.BF16, LlamaFileType.MOSTLY_BF16),
     "q8_0": (Kind.Q8_0, LlamaFileType.MOSTLY_Q8_0),
 }
+# Ways to stretch positions that the format holds, and the settings that go with each.
+PLAIN = ("rope_type", "rope_theta")
+LLAMA3_SETTINGS = ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+SETTINGS = {
+    "default": PLAIN,
+    "linear": (*PLAIN, "factor"),
+    "llama3": (*PLAIN, "factor", *LLAMA3_SETTINGS),
+    "yarn": (*PLAIN, "factor", "original_max_position_embeddings"),
+}
+# Settings that may stand there as llama.cpp has them anyway: the bounds of YaRN's paper
+# (arXiv 2309.00071), and bounds in whole frequencies.
+FIXED = {"beta_fast": 32, "beta_slow": 1, "truncate": True}
 BLOCK = 32  # weights that share a scale in q8_0: rows of another length stay in f16
 # How text is parted before merging, and what llama.cpp calls that (convert_hf_to_gguf.py).
 LLAMA3 = (
@@ -59,8 +72,13 @@ def problem(config: Any, tokenizer: Any) -> str:
     if config.model_type not in FAMILIES:
         return f"`{config.model_type}` models are not among {', '.join(sorted(FAMILIES))}"
     rope = rope_of(config)
-    if rope.get("rope_type", "default") not in ("default", "llama3"):
-        return f"its positions are stretched ({rope['rope_type']})"
+    way = rope.get("rope_type", "default")
+    if way not in SETTINGS or (way != "default" and not rope.get("factor")):
+        return f"its positions are stretched ({way})"
+    given = {name for name, value in rope.items() if value not in (None, FIXED.get(name))}
+    own = sorted(given - {*SETTINGS[way]})
+    if way != "default" and own:
+        return f"its positions are stretched ({way} with {own[0]})"
     if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
         return "its attention has a sliding window"
     if any(getattr(config, name, False) for name in ("attention_bias", "mlp_bias")):
@@ -90,7 +108,7 @@ def shape(writer: GGUFWriter, config: Any) -> None:
     writer.add_key_length(width)
     writer.add_value_length(width)
     writer.add_rope_dimension_count(width)
-    writer.add_rope_freq_base(float(rope_of(config).get("rope_theta", 10_000.0)))
+    positions(writer, rope_of(config))
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
 
@@ -102,18 +120,21 @@ def width_of(config: Any) -> int:
     )
 
 
-def stretched(rope: dict[str, Any], width: int) -> Any:
-    """What each rotary frequency [width / 2] is divided by in Llama 3.1 (its `llama3` scaling).
+def positions(writer: GGUFWriter, rope: dict[str, Any]) -> None:
+    """The base, and keys of linear and yarn; llama3's factors are a tensor."""
+    writer.add_rope_freq_base(float(rope.get("rope_theta", 10_000.0)))
+    way = rope.get("rope_type")
+    if way not in ("linear", "yarn"):
+        return
+    writer.add_rope_scaling_type(RopeScalingType(way))
+    writer.add_rope_scaling_factor(float(rope["factor"]))
+    if way == "yarn":
+        writer.add_rope_scaling_orig_ctx_len(int(rope["original_max_position_embeddings"]))
 
-    Waves shorter than the old context over `high_freq_factor` stay, longer ones than it over
-    `low_freq_factor` are stretched by `factor`, those between by a line in 1 / wavelength.
-    """
-    theta, factor = float(rope["rope_theta"]), float(rope["factor"])
-    low, high = float(rope["low_freq_factor"]), float(rope["high_freq_factor"])
-    waves = 2 * np.pi * theta ** (np.arange(0, width, 2) / width)
-    turns = float(rope["original_max_position_embeddings"]) / waves
-    smooth = np.clip((turns - low) / (high - low), 0, 1)
-    return (1 / ((1 - smooth) / factor + smooth)).astype(np.float32)
+
+def stretched(rope: dict[str, Any], width: int) -> Any:
+    """The factors of `llama3` [width / 2] as the file holds them."""
+    return np.array(llama3_factors(rope, width), dtype=np.float32)
 
 
 def tensors(model: Any, family: str, kind: str) -> Iterator[tuple[str, tuple[Any, ...]]]:

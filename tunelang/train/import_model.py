@@ -18,6 +18,7 @@ import torch
 
 from tunelang.plan.ir import AdapterModel, GgufModel, ScratchModel, Step
 from tunelang.run.store import room, write_json
+from tunelang.sources import gguf_positions
 from tunelang.sources.adapters import CONFIG, WEIGHTS
 from tunelang.train import product
 from tunelang.train.checkpoint import os_errors
@@ -37,7 +38,7 @@ def run(step: Step, job: Job) -> Metrics:
         return {"before": {}, "after": {}}
     if isinstance(wanted, GgufModel):
         job.phase("reading GGUF")
-        model, tokenizer = from_gguf(wanted)
+        model, tokenizer = from_gguf(wanted, job)
     elif isinstance(wanted, ScratchModel):
         from tunelang.train import scratch
 
@@ -88,8 +89,12 @@ def take_adapter(step: Step, job: Job, wanted: AdapterModel) -> None:
         product.close(step, job)
 
 
-def from_gguf(wanted: GgufModel) -> tuple[Any, Any]:
-    """Model in fp32 and tokenizer of a GGUF file, free of its quantisation."""
+def from_gguf(wanted: GgufModel, job: Job) -> tuple[Any, Any]:
+    """Model in fp32 and tokenizer of a GGUF file, free of its quantisation.
+
+    transformers does not read how positions are stretched: the config is told, which is what later
+    steps load. Raises UserError TL732 for a file that cannot be read, or not whole.
+    """
     import gguf
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -98,6 +103,7 @@ def from_gguf(wanted: GgufModel) -> tuple[Any, Any]:
         fail("TL730", "missing-weights", f"`{path}` does not exist")
     place = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     try:
+        rope = gguf_positions.rope_parameters(path)
         with remembered(gguf, "GGUFReader", "get_tensor_name_map"):
             tokenizer = AutoTokenizer.from_pretrained(**place)
             model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
@@ -105,6 +111,9 @@ def from_gguf(wanted: GgufModel) -> tuple[Any, Any]:
         message = f"`{path.name}` cannot be read as GGUF: {unreadable}"
         fail("TL732", "damaged-weights", message, "download it again, or use a safetensors folder")
     forget_gguf(model)
+    if rope:
+        model.config.rope_parameters = rope
+        job.note(f"its positions are stretched: {rope['rope_type']}, {rope['factor']:g} times")
     return model, tokenizer
 
 
