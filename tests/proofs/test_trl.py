@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import like_trl
 import pytest
 import torch
 from workshop import LORA, Shop, largest_difference, part, place, schedule, training
@@ -32,25 +33,9 @@ NOTHING = [{"prompt": "a", "reply": "b"}]
 
 
 def settings(kind: Any, where: Path, **more: Any) -> Any:
-    """TRL's settings for what our steps do: AdamW, linear to 0, clip at 1, no warmup."""
-    return kind(
-        output_dir=str(where),
-        per_device_train_batch_size=2,
-        gradient_accumulation_steps=4,
-        max_steps=STEPS,
-        learning_rate=1e-3,
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        bf16=False,
-        use_cpu=True,
-        report_to=[],
-        save_strategy="no",
-        logging_steps=1,
-        disable_tqdm=True,
-        gradient_checkpointing=False,
-        **more,
-    )
+    """Eight rows an update, two at a time."""
+    batch = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    return like_trl.settings(kind, where, STEPS, **batch, **more)
 
 
 def ours(shop: Shop, method: str, objective: loop.Objective) -> list[dict[str, float]]:
@@ -66,12 +51,12 @@ def ours(shop: Shop, method: str, objective: loop.Objective) -> list[dict[str, f
 
 
 def same_course(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> None:
-    """Loss and gradient norm of every update to 2e-6 and 2e-5 (weights move by up to 2.5e-3)."""
+    """Loss and gradient norm of every update to 2e-6 and 1e-5 of it (weights move by up to 2.5e-3)."""
     logged = [entry for entry in theirs if "loss" in entry]
     assert len(ours) == len(logged) == STEPS
     for mine, other in zip(ours, logged, strict=True):
         assert mine["loss"] == pytest.approx(other["loss"], abs=2e-6)
-        assert mine["grad_norm"] == pytest.approx(other["grad_norm"], rel=2e-5)
+        assert mine["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-5)
 
 
 def rows() -> list[Row]:
