@@ -11,8 +11,9 @@ import pytest
 from few import contrastive_step, labelled, moods, prompted_step
 from workshop import Shop, blank, instructions, part, place, preferences, schedule, training
 
-from tunelang.plan.ir import DataPart, Gate, Measure, Mixture, Step, StoreModel
+from tunelang.plan.ir import DataPart, Gate, HoldOut, Measure, Mixture, Step, StoreModel
 from tunelang.run.gates import judge as judge_gates
+from tunelang.sources.parts import Wording
 from tunelang.train import evaluate_stage, rows, text_metrics, voice
 from tunelang.train.data import Example
 from tunelang.train.losses import IGNORED
@@ -190,6 +191,21 @@ def test_a_prompted_model_reads_its_exemplars_first(shop: Shop) -> None:
     answers = (shop.store.object("labels") / "answers.jsonl").read_text().splitlines()
     assert {json.loads(line)["reference"] for line in answers} == {"calm", "wild"}
     assert found["loss"] > 0
+
+
+def test_labelled_rows_are_asked_in_the_words_of_their_data(shop: Shop) -> None:
+    """What is asked, and the label's word that an answer is compared with.
+
+    Seen to fail when held-out rows were read as they are.
+    """
+    wording = Wording(templates=["{text}?"], labels=["no", "yes"], seed=1)
+    rows = [{"text": word, "label": at % 2} for at, word in enumerate(WORDS)]
+    asked = part("labelled", rows, wording=wording, hold_out=HoldOut(rows=2))
+    shop.run(evaluating("words", "tiny", asked, metrics=["exact_match"]))
+    lines = (shop.store.object("words") / "answers.jsonl").read_text().splitlines()
+    told = {json.loads(line)["prompt"]: json.loads(line)["reference"] for line in lines}
+    every = {f"{row['text']}?": ["no", "yes"][int(row["label"])] for row in rows}
+    assert told and told.items() <= every.items()
 
 
 def test_prompts_alone_have_no_loss(shop: Shop) -> None:
