@@ -222,8 +222,8 @@ def worded() -> Mixture:
 def test_each_task_is_put_into_its_own_words(shop: Shop) -> None:
     """What the trained tokens of a mix say, task by task; a chat task is untouched.
 
-    Seen to fail when all parts had the wording of the first (conversations refuse it), when held-out
-    rows were read as they are, and when unseen wordings were the trained ones.
+    Seen to fail when all parts had the wording of the first (conversations refuse it), when
+    held-out rows were read as they are, and when unseen wordings were the trained ones.
     """
     step = step_of("words", worded(), fields={**MIX, "template": "chatml"})
     job = shop.job(step)
