@@ -14,6 +14,7 @@ from workshop import TINY, Shop, blank, instructions, part, place, schedule, tra
 
 from tunelang.errors import UserError
 from tunelang.plan.ir import FolderModel, GgufModel, HubModel, ScratchModel
+from tunelang.sources import encoders
 from tunelang.train import __main__ as worker
 from tunelang.train import loop
 
@@ -45,6 +46,23 @@ def test_a_folder_without_weights_is_told(shop: Shop, tmp_path: Path) -> None:
     (path / "model.safetensors").unlink()
     assert refused(shop, FolderModel(path=str(path), fingerprint="x")).code == "TL730"
     assert refused(shop, FolderModel(path=str(tmp_path), fingerprint="x")).code == "TL730"
+
+
+def test_an_encoder_is_no_language_model(shop: Shop, tmp_path: Path) -> None:
+    """A BERT with whole weights: TL427 before any are loaded; one trained as a decoder passes.
+
+    Seen to fail without the check: it trained below a random output layer, and said nothing.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    made = AutoConfig.for_model("bert", vocab_size=384, intermediate_size=64, **shape)
+    AutoModel.from_config(made).save_pretrained(tmp_path)
+    shop.load().tokenizer.save_pretrained(tmp_path)
+    found = refused(shop, FolderModel(path=str(tmp_path), fingerprint="x"))
+    assert found.code == "TL427"
+    assert "`bert`" in found.message
+    assert encoders.problem({**made.to_dict(), "is_decoder": True}) == ""
 
 
 def test_damaged_weights_are_told(shop: Shop, tmp_path: Path) -> None:

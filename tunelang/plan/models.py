@@ -17,7 +17,15 @@ from tunelang.plan.data import expand
 from tunelang.plan.ir import FolderModel, GgufModel, HubModel, ModelRef, ModelSource, ScratchModel
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.source import Span
-from tunelang.sources import fingerprint, folders, gguf, gguf_positions, packages
+from tunelang.sources import (
+    encoders,
+    fingerprint,
+    folders,
+    gguf,
+    gguf_positions,
+    hub_cache,
+    packages,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base
     place: Choice = declared.get("from")
     span = declared.span_of("from")
     if place.name == "hf":
-        return _hub(place)
+        return _hub(place, span, found)
     if place.name == "adapter":
         source = adapters.source(declared, recipe, found)
         return Base(source=source) if source else None
@@ -57,10 +65,15 @@ def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base
     return _folder(path, span, found)
 
 
-def _hub(place: Choice) -> Base:
+def _hub(place: Choice, span: Span, found: list[Diagnostic]) -> Base | None:
+    """A hub model; that it is an encoder is known where its files are in the hub's cache."""
     ref = HubModel(
         id=place.get("id"), revision=place.get("revision"), trust_code=place.get("trust_code")
     )
+    folder = hub_cache.snapshot("models", ref.id, ref.revision)
+    if folder and (encoder := _encoder(folder, ref.id, span)):
+        found.append(encoder)
+        return None
     config = catalog.config(ref.id)
     return Base(ref, architecture=from_config(config, ref.id) if config else None)
 
@@ -107,9 +120,25 @@ def _folder(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
             error("TL322", "missing-weights", "its config.json cannot be read", span, "damaged")
         )
         return None
+    if encoder := _encoder(path, path.name, span):
+        found.append(encoder)
+        return None
     mark = fingerprint.of_files(folders.files_of(path), path)
     ref = FolderModel(path=str(path.resolve()), fingerprint=mark)
     return Base(ref, architecture=from_config(config, path.name))
+
+
+def _encoder(folder: Path, name: str, span: Span) -> Diagnostic | None:
+    """TL427 for a folder whose config.json is an encoder's."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    why = encoders.problem(config)
+    if not why:
+        return None
+    said = f"`{name}` {why}"
+    return error("TL427", "encoder-as-model", said, span, "an encoder", help=encoders.HELP)
 
 
 def _scratch(place: Choice, folder: Path, span: Span, found: list[Diagnostic]) -> Base | None:

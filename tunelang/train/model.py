@@ -6,6 +6,7 @@ step; on 4-bit weights they stay attached and frozen, because merging there woul
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunelang.plan.ir import HubModel, ModelRef
+from tunelang.sources import encoders
 from tunelang.train import deltas, expert_modules, quantise, token_rows
 from tunelang.train.folders import Origin, origin, tokenizer_folder, weights_folder
 from tunelang.train.job import Job, fail
@@ -95,8 +97,12 @@ def read_tokenizer(folder: Path) -> Any:
 
 
 def read_weights(known: Origin, job: Job, dtype: torch.dtype, **more: Any) -> Any:
-    """Full weights from safetensors; a damaged file is told as such."""
+    """Full weights from safetensors; a damaged file is told as such, and an encoder: transformers
+    would give it an output layer of random weights."""
     folder = weights_folder(known.base, job)
+    why = encoders.problem(json.loads((folder / "config.json").read_text("utf-8")))
+    if why:
+        fail("TL427", "encoder-as-model", f"`{folder.name}` {why}", encoders.HELP)
     trusted = isinstance(known.base, HubModel) and known.base.trust_code
     try:
         return AutoModelForCausalLM.from_pretrained(
