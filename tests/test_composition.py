@@ -149,10 +149,10 @@ PAIRS: dict[str, tuple[str, str, Severity]] = {
         "TL115",
         ERROR,
     ),
-    "conversations mixed with classes": (
+    "conversations mixed with classes that nothing asks for": (
         "\nmix both { talks = 50%, kinds = 50% }\n"
         + stage("multi_task", "model = small", "data = both", 'template = "chatml"'),
-        "TL304",
+        "TL302",
         ERROR,
     ),
     "packed pairs": (
