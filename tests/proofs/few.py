@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 from typing import Any
 
+import killed
 import pytest
 from workshop import BAD, COMMON, GOOD, TINY, Shop, blank, part, schedule, training
 
 from tunelang.plan.ir import HoldOut, Mixture, Step, StoreModel
-from tunelang.train import loop
 
 IN_CONTEXT = {
     "kind": "in_context",
@@ -84,34 +83,10 @@ def contrastive_step(key: str, data: Mixture, **more: Any) -> Step:
     return training("few_shot", key, data, **{**fixed, **more})
 
 
-class Killed(Exception):
-    """What stops a run in the middle."""
-
-
 def resumes(
     shop: Shop, patch: pytest.MonkeyPatch, make: Any, killed_at: int = 5, every: int = 2
 ) -> None:
     """A step killed after update 5 and started again: the same weights, metrics and curve."""
     plan = schedule(8, save_every=every, eval_every=3)
-    straight, broken = make("straight", plan), make("broken", plan)
-    expected = shop.run(straight)
-    after = loop.after_update
-
-    def dying(run: loop.Training) -> None:
-        after(run)
-        if run.progress.at == killed_at:
-            raise Killed
-
-    with patch.context() as patched, pytest.raises(Killed):
-        patched.setattr(loop, "after_update", dying)
-        shop.run(broken)
-    found = shop.job(broken).resume
-    assert found is not None
-    assert found.at == killed_at // every * every
-    assert shop.run(broken) == expected
-    assert shop.weights("broken") == shop.weights("straight")
-    curves = [
-        json.loads((shop.store.object(key) / "metrics.json").read_text())["series"]
-        for key in ("straight", "broken")
-    ]
-    assert curves[0] == curves[1]
+    kept = killed_at // every * every
+    killed.resumes(shop, patch, lambda key: make(key, plan), killed_at, kept)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_resume import Killed, kill_at
+from killed import resumes
 from workshop import Shop, part, place, preferences, schedule, training
 
 from tunelang.errors import UserError
@@ -211,10 +211,4 @@ def test_killed_and_resumed_equals_never_killed(
 ) -> None:
     """Weights and metrics bit for bit, with dropout in the adapter and the reference kept."""
     settings = {"adapter": {"dropout": 0.1}, "schedule": schedule(9, save_every=3, eval_every=4)}
-    straight, broken = (kept(dpo(key, **settings), shop) for key in ("straight", "broken"))
-    expected = shop.run(straight)
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        kill_at(patched, 7)
-        shop.run(broken)
-    assert shop.run(broken) == expected
-    assert shop.weights("broken") == shop.weights("straight")
+    resumes(shop, monkeypatch, lambda key: kept(dpo(key, **settings), shop), 7, 6)

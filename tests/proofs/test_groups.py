@@ -5,12 +5,12 @@ The subject is the tiny model: embeddings, layer 0, layer 1 and a head of classe
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+from killed import resumes
 from test_classifier import transfer
 from torch import nn
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
@@ -112,28 +112,7 @@ def test_killed_while_thawing_and_resumed_is_bitwise_the_same(
 
     Seen to fail: `prepare` called after the checkpoint is put back (other weights than it trains).
     """
-    straight, broken = gradual("straight"), gradual("broken")
-    expected = shop.run(straight)
-    after = loop.after_update
-
-    def dying(run: loop.Training) -> None:
-        after(run)
-        if run.progress.at == 7:
-            raise RuntimeError("killed")
-
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
-        patched.setattr(loop, "after_update", dying)
-        shop.run(broken)
-    resume = shop.job(broken).resume
-    assert resume is not None
-    assert resume.at == 5
-    assert shop.run(broken) == expected
-    assert shop.weights("broken") == shop.weights("straight")
-    curves = [
-        json.loads((shop.store.object(key) / "metrics.json").read_text())["series"]
-        for key in ("straight", "broken")
-    ]
-    assert curves[0] == curves[1]
+    resumes(shop, monkeypatch, gradual, 7, 5)
 
 
 def test_an_optimizer_of_what_trains_first_is_found_out(

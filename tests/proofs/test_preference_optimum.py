@@ -8,52 +8,31 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import torch
+from enumerable import LENS, WORDS, start
 from test_dpo import dpo
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from tunelang.plan.ir import Step, Weights
 from tunelang.train import trainable
 from tunelang.train.course import Policy
-from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
 from tunelang.train.likelihood import sums
 from tunelang.train.losses import IGNORED
-from tunelang.train.model import Loaded
 from tunelang.train.ranked import Ranked
 from tunelang.train.ranking import Lists, Micro
 from tunelang.train.reference import Off
 
-LENS = Lens("fp32", "cpu", 0)
-WORDS, PROMPTS = 12, 8  # replies of 2 words: 144 in all
+PROMPTS = 8  # replies of 2 words: 144 in all
 REPLIES = torch.tensor(list(itertools.product(range(WORDS), range(WORDS))))
 BETA = 0.5
 
 
 def toy() -> Policy:
     """A policy of one layer whose reference is its start, adapters off."""
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    shape = LlamaConfig(
-        vocab_size=WORDS,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=16,
-        pad_token_id=0,
-        tie_word_embeddings=False,
-        initializer_range=0.3,
-    )
-    model = LlamaForCausalLM(shape).eval()
-    model.requires_grad_(False)
     fields = {"rank": 16, "alpha": 32, "targets": "all_linear", "dropout": 0.0}
-    loaded = Loaded(model, None, SimpleNamespace(quant=None))  # type: ignore[arg-type]
-    trained = trainable.make_trainable(loaded, Weights(kind="lora", fields=fields))
+    trained = trainable.make_trainable(start(), Weights(kind="lora", fields=fields))
     return Policy(trained, LENS, Off(trained, LENS))
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_resume import Killed, kill_at
+from killed import resumes
 from workshop import BAD, GOOD, Shop, part, place, preferences, schedule, training
 
 from tunelang.errors import UserError
@@ -253,15 +251,4 @@ def test_killed_and_resumed_equals_never_killed(
 ) -> None:
     """Weights, metrics and loss curve are equal bit for bit."""
     settings = {"adapter": {"dropout": 0.1}, "schedule": schedule(9, save_every=3, eval_every=4)}
-    straight, broken = (ranking(key, "pro", **settings) for key in ("straight", "broken"))
-    expected = shop.run(straight)
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        kill_at(patched, 7)
-        shop.run(broken)
-    assert shop.run(broken) == expected
-    assert shop.weights("broken") == shop.weights("straight")
-    assert curve(shop.store.object("broken")) == curve(shop.store.object("straight"))
-
-
-def curve(product: Path) -> Any:
-    return json.loads((product / "metrics.json").read_text())["series"]
+    resumes(shop, monkeypatch, lambda key: ranking(key, "pro", **settings), 7, 6)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killed import Killed, kill_at, resumes
 from workshop import Shop, instructions, part, preferences, schedule, texts, training
 
 from tunelang.plan.ir import Mixture, Step
@@ -20,10 +20,6 @@ CASES: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16"},
     "packed": {"fields": {"packing": True}},
 }
-
-
-class Killed(Exception):
-    """What stops the run in the middle."""
 
 
 def steps_of(name: str, key: str) -> Step:
@@ -57,18 +53,6 @@ def steps_of(name: str, key: str) -> Step:
     return training("sft", key, part("instruct", rows), schedule=plan, **CASES[name])
 
 
-def kill_at(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """Stop as SIGKILL would: no more checkpoint, nothing closed."""
-    after = loop.after_update
-
-    def dying(run: loop.Training) -> None:
-        after(run)
-        if run.progress.at == at:
-            raise Killed
-
-    monkeypatch.setattr(loop, "after_update", dying)
-
-
 OTHERS = ("reward", "domain", "replay and new tokens", "wordings and weights")
 
 
@@ -77,21 +61,7 @@ def test_killed_and_resumed_equals_never_killed(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Weights, metrics and loss curve are equal bit for bit."""
-    straight, broken = steps_of(name, "straight"), steps_of(name, "broken")
-    expected = shop.run(straight)
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        kill_at(patched, KILLED_AT)
-        shop.run(broken)
-    assert shop.job(broken).resume == checkpoint.Checkpoint(
-        shop.store.work("broken") / "checkpoints" / "000006", 6
-    )
-    assert shop.run(broken) == expected
-    assert shop.weights("broken") == shop.weights("straight")
-    curves = [
-        json.loads((shop.store.object(key) / "metrics.json").read_text())["series"]
-        for key in ("straight", "broken")
-    ]
-    assert curves[0] == curves[1]
+    resumes(shop, monkeypatch, lambda key: steps_of(name, key), KILLED_AT, 6)
 
 
 def test_a_signal_saves_first(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

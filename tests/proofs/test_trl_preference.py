@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import like_trl
 import pytest
 from workshop import Shop, largest_difference, part, place, schedule, training
 
@@ -52,24 +53,8 @@ def texts() -> Iterable[dict[str, Any]]:
 
 
 def settings(kind: Any, where: Path, **more: Any) -> Any:
-    """AdamW, linear to 0, clip at 1, no warmup, all rows in order in one micro-batch."""
-    return kind(
-        output_dir=str(where),
-        per_device_train_batch_size=ROWS,
-        max_steps=STEPS,
-        learning_rate=1e-3,
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        bf16=False,
-        use_cpu=True,
-        report_to=[],
-        save_strategy="no",
-        logging_steps=1,
-        disable_tqdm=True,
-        gradient_checkpointing=False,
-        **more,
-    )
+    """All rows in order in one micro-batch."""
+    return like_trl.settings(kind, where, STEPS, per_device_train_batch_size=ROWS, **more)
 
 
 def both(shop: Shop) -> tuple[Policy, Any, Any]:
