@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_resume import Killed, kill_at
+from killed import resumes
 from workshop import Shop, part, place, preferences, schedule, training
 
 from tunelang.plan import reference as planned
@@ -121,6 +121,28 @@ def test_each_row_meets_the_reply_before_it(shop: Shop) -> None:
     assert all(one.other.ids[:3] == one.reply.ids[:3] for one in found)
 
 
+def test_a_baseline_never_holds_a_reply_to_the_same_prompt(shop: Shop) -> None:
+    """A good and a bad reply to one prompt follow each other, as pairs taken apart do; each meets
+    a reply to another prompt. A row without one keeps its own, and that is counted.
+
+    Seen to fail: without the comparison of prompts, the second row met the first one's reply.
+    """
+    speech = Speech(shop.load().tokenizer, None)
+    texts = [("say 0", " sun"), ("say 0", " red"), ("say 1", " mat"), ("say 1", " cat")]
+    rows = [
+        Example("feedback", {"prompt": asked, "reply": reply, "good": True}, "here")
+        for asked, reply in texts
+    ]
+    writer = Writer(speech, 96)
+    others = [speech.tokenizer.decode(one.other.ids) for one in writer.write(rows)]
+    wanted = ["cat", "cat", "red", "red"]
+    assert all(want in text for want, text in zip(wanted, others, strict=True))
+    assert writer.tally.alone == 0
+    alone = writer.write(rows[:2])
+    assert [one.other for one in alone] == [one.reply for one in alone]
+    assert writer.tally.alone == 2
+
+
 def test_precomputed_is_live(shop: Shop) -> None:
     """Kept values hold the mismatched rows too, and the run ends where it ends with them live."""
     live = kto("live", weights="full", lr=1e-3)
@@ -142,10 +164,4 @@ def test_killed_and_resumed_equals_never_killed(
 ) -> None:
     """Weights and metrics bit for bit; the baseline draws no random number."""
     settings = {"adapter": {"dropout": 0.1}, "schedule": schedule(9, save_every=3, eval_every=4)}
-    straight, broken = (kto(key, **settings) for key in ("straight", "broken"))
-    expected = shop.run(straight)
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        kill_at(patched, 7)
-        shop.run(broken)
-    assert shop.run(broken) == expected
-    assert shop.weights("broken") == shop.weights("straight")
+    resumes(shop, monkeypatch, lambda key: kto(key, **settings), 7, 6)

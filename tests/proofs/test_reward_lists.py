@@ -21,7 +21,7 @@ from workshop import BAD, GOOD, Shop, part, place, preferences, schedule, traini
 
 from tunelang.errors import UserError
 from tunelang.plan.ir import HoldOut, Mixture
-from tunelang.train import calibration, data, judge, losses, reward, reward_lists, selfcheck
+from tunelang.train import calibration, data, judge, losses, reward, selfcheck, stage
 from tunelang.train.calibration import Judged
 from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
@@ -186,7 +186,7 @@ def test_rank_one_is_best_and_more_score_is_better(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"ranks": [1, 2, 3]}, "it has 4 replies and 3 ranks"),
+        ({"ranks": [1, 2, 3]}, "4 replies and 3 ranks"),
         ({"ranks": [1, 2, 3, "last"]}, "`ranks` holds 'last', not a number"),
         ({"ranks": 1}, "`replies` and `ranks` are lists"),
     ],
@@ -363,4 +363,5 @@ def test_what_a_first_list_loss_may_be(shop: Shop) -> None:
     reward.check(job, made, lists)
     with pytest.raises(UserError):
         selfcheck.first_pairs(job, 9.0, torch.tensor([0.1]))
-    assert all(reward_lists.micros(lists, 4)) and len(reward_lists.micros(lists, 4)) == 4
+    groups = stage.micros(lists, 4, lambda one: one.longest, lambda one: len(one.replies))
+    assert all(groups) and len(groups) == 4

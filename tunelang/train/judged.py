@@ -15,7 +15,7 @@ from tunelang.train.speech import Speech
 
 @dataclass(frozen=True)
 class Judged:
-    """A reply, whether it is good, and the row's prompt with the reply of the row before it."""
+    """A reply, whether it is good, and the row's prompt with a reply to another one."""
 
     reply: Row
     other: Row
@@ -33,8 +33,11 @@ class Judged:
 
 @dataclass
 class Tally:
+    """Rows seen, rows left out, and rows that have only their own reply to be compared with."""
+
     seen: int = 0
     long: int = 0
+    alone: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,9 @@ class Writer:
         """Rows in order, each with the reply of the one before it (the last, for the first).
 
         As TRL pairs them inside a batch, but over the whole data set, so that what is compared
-        depends on neither batches nor hardware. Replies that then are too long are looked for
-        further back.
+        depends on neither batches nor hardware. Past rows that ask the same (a good and a bad
+        reply to one prompt often follow each other) and replies that then are too long, it is
+        looked for further back.
         """
         self.tally.seen += len(examples)
         good = [verdict(example) for example in examples]
@@ -66,12 +70,15 @@ class Writer:
         ]
 
     def mismatched(self, examples: Sequence[Example], kept: list[int], place: int) -> Row:
-        """The prompt of a row with the nearest reply before it that fits and is another."""
+        """The prompt of a row with the nearest reply before it to another prompt that fits."""
         own = examples[kept[place]]
+        asked = self.prompt(own)
         for back in range(1, len(kept)):
-            other = self.row(own, examples[kept[place - back]])
-            if self.fits(other):
+            answered = examples[kept[place - back]]
+            other = self.row(own, answered) if self.prompt(answered) != asked else None
+            if other and self.fits(other):
                 return other
+        self.tally.alone += 1
         return self.row(own, own)
 
     def fits(self, row: Row) -> bool:
@@ -79,8 +86,10 @@ class Writer:
 
     def row(self, asked: Example, answered: Example) -> Row:
         """The prompt of one row with the reply of another."""
-        prompt = speech.instruction(asked.values, turns=self.speech.template is not None)
-        return speech.row(self.speech, prompt, answered.values["reply"], asked.place)
+        return speech.row(self.speech, self.prompt(asked), answered.values["reply"], asked.place)
+
+    def prompt(self, example: Example) -> speech.Text:
+        return speech.instruction(example.values, turns=self.speech.template is not None)
 
 
 def verdict(example: Example) -> bool:
@@ -106,4 +115,9 @@ def report(writer: Writer, job: Job) -> None:
         job.note(
             f"{tally.long} of {tally.seen} rows are longer than {writer.length} tokens and "
             "are left out"
+        )
+    if tally.alone:
+        job.note(
+            f"{tally.alone} rows find no reply to another prompt that fits: their own stands for "
+            "it in the baseline"
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tunelang.plan.ir import Step
-from tunelang.train import course, judged, likelihood, loop
+from tunelang.train import course, judged, likelihood, loop, stage
 from tunelang.train.course import Policy
 from tunelang.train.data import Example, Split
 from tunelang.train.forward import Row
@@ -61,9 +61,8 @@ class Singles:
         return [one.reply, one.other]
 
     def update(self, policy: Policy, taken: list[Judged], micro: int) -> loop.Update:
-        ordered = sorted(taken, key=lambda one: one.longest)
         baseline = self.baseline(policy, taken)
-        parts = [ordered[start : start + micro] for start in range(0, len(ordered), micro)]
+        parts = stage.micros(taken, micro, lambda one: one.longest)
         return loop.Update([Micro(part, baseline) for part in parts], float(len(taken)))
 
     def baseline(self, policy: Policy, taken: Sequence[Judged]) -> Tensor:

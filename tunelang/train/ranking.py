@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tunelang.plan.ir import Step
-from tunelang.train import course, data, likelihood, loop, ranked, scorer
+from tunelang.train import course, data, likelihood, loop, ranked, scorer, stage
 from tunelang.train.course import Policy
 from tunelang.train.data import Example, Split
 from tunelang.train.forward import Row
@@ -93,9 +93,8 @@ class Lists:
         return one.replies
 
     def update(self, policy: Policy, taken: list[Ranked], micro: int) -> loop.Update:
-        ordered = sorted(taken, key=lambda one: one.longest)
         share = len(taken) / sum(self.read(one) for one in taken)
-        parts = [ordered[start : start + micro] for start in range(0, len(ordered), micro)]
+        parts = stage.micros(taken, micro, lambda one: one.longest)
         return loop.Update([Micro(part, share) for part in parts], float(len(taken)))
 
     def read(self, one: Ranked) -> int:

@@ -137,7 +137,8 @@ def updates(step: Step, parts: Sequence[Split[Comparison]], at: int) -> Iterator
     """The updates from the `at`-th on. A micro-batch holds as many replies as its number of pairs
     would have: lists are longer, and memory was planned for pairs."""
     for taken in stage.drawn(step, parts, at):
-        micros = reward_lists.micros(taken, 2 * step.place.micro)
+        room = 2 * step.place.micro
+        micros = stage.micros(taken, room, lambda one: one.longest, lambda one: len(one.replies))
         yield loop.Update(micros, float(len(taken)))
 
 

@@ -160,16 +160,3 @@ def report(writer: Writer, job: Job) -> None:
         job.note(
             f"{tally.long_replies} replies longer than {length} tokens are left out of their lists"
         )
-
-
-def micros(taken: Sequence[Comparison], room: int) -> list[list[Comparison]]:
-    """Micro-batches of at most `room` replies, or one list, of like length."""
-    groups: list[list[Comparison]] = [[]]
-    held = 0
-    for made in sorted(taken, key=lambda one: one.longest):
-        if groups[-1] and held + len(made.replies) > room:
-            groups.append([])
-            held = 0
-        groups[-1].append(made)
-        held += len(made.replies)
-    return groups

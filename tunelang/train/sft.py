@@ -117,9 +117,8 @@ def updates(step: Step, parts: Sequence[Split[Row]], at: int) -> Iterator[loop.U
 
 
 def update(taken: Sequence[Row], micro: int) -> loop.Update:
-    """One update: its rows sorted by length, so that a micro-batch holds little padding."""
-    ordered = sorted(taken, key=lambda row: len(row.ids))
-    micros = [ordered[start : start + micro] for start in range(0, len(ordered), micro)]
+    """One update over these rows."""
+    micros = stage.micros(taken, micro, lambda row: len(row.ids))
     return loop.Update(micros, sum(row.mass for row in taken))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from tunelang.plan.ir import Batch, Step, Weights
 from tunelang.train import forward, gauges, loop, machine, mix, trainable
@@ -14,6 +14,7 @@ from tunelang.train.material import mixture
 from tunelang.train.model import Loaded, cast, load
 from tunelang.train.trainable import Trained
 
+T = TypeVar("T")
 Metrics = dict[str, dict[str, float]]
 
 
@@ -50,6 +51,25 @@ def drawn(step: Step, parts: Sequence[Split[Any]], at: int) -> Iterator[list[Any
     stream = islice(stream, at * size, None)
     while True:
         yield [parts[part].train[row] for part, row in islice(stream, size)]
+
+
+def micros(
+    taken: Sequence[T],
+    room: int,
+    longest: Callable[[T], int],
+    sequences: Callable[[T], int] = lambda _: 1,
+) -> list[list[T]]:
+    """Micro-batches of like length, so that each holds little padding: at most `room` sequences
+    in each, or one element that has more."""
+    groups: list[list[T]] = [[]]
+    held = 0
+    for one in sorted(taken, key=longest):
+        if groups[-1] and held + sequences(one) > room:
+            groups.append([])
+            held = 0
+        groups[-1].append(one)
+        held += sequences(one)
+    return groups
 
 
 def before(job: Job, take: Callable[[], dict[str, float]]) -> dict[str, float]:

@@ -129,11 +129,9 @@ def learn(
 
 
 def updates(step: Step, parts: Sequence[Split[Sample]], at: int) -> Iterator[loop.Update]:
-    """The updates from the `at`-th on; micro-batches hold rows of like length."""
-    micro = step.place.micro
+    """The updates from the `at`-th on, by the mix."""
     for taken in stage.drawn(step, parts, at):
-        taken.sort(key=lambda row: len(row.ids))
-        micros = [taken[start : start + micro] for start in range(0, len(taken), micro)]
+        micros = stage.micros(taken, step.place.micro, lambda row: len(row.ids))
         yield loop.Update(micros, float(len(taken)))
 
 

@@ -188,17 +188,9 @@ def updates(step: Step, parts: Sequence[Split[Choices]], at: int) -> Iterator[lo
 
 
 def micros(taken: Sequence[Choices], most: int) -> list[Micro]:
-    """Questions of like length, at most `most` sequences at once, or one question."""
-    counts = counted(taken)
-    found: list[list[Choices]] = [[]]
-    held = 0
-    for one in sorted(taken, key=lambda one: one.longest):
-        if found[-1] and held + len(one.rows) > most:
-            found.append([])
-            held = 0
-        found[-1].append(one)
-        held += len(one.rows)
-    return [Micro(few, counts) for few in found]
+    """At most `most` sequences at once, with the counts of the whole update."""
+    found = stage.micros(taken, most, lambda one: one.longest, lambda one: len(one.rows))
+    return [Micro(few, counted(taken)) for few in found]
 
 
 def counted(taken: Sequence[Choices]) -> tuple[int, int, int]:
