@@ -105,6 +105,7 @@ def test_configs_are_those_of_the_authors() -> None:
         {"experts": {"1": [True]}},
         {"experts": {"1": 3}},
         {"experts": {"1": [0]}, "non_expert_modules": True},
+        {"experts": {"1": []}},
     ],
 )
 def test_what_is_no_config_is_told(document: Any) -> None:

@@ -130,7 +130,10 @@ def selection_of(document: Any) -> tuple[Selection, bool]:
         if not whole or len(set(experts)) < len(experts):
             raise ValueError(f"the experts of layer {layer} are no list of different numbers")
         found[str(int(layer))] = list(experts)
-    return found, bool(document.get("shared_experts"))
+    shared = bool(document.get("shared_experts"))
+    if not shared and not any(found.values()):
+        raise ValueError("it names no expert to train")
+    return found, shared
 
 
 def kept(selection: Selection, scores: Scores) -> dict[str, float]:

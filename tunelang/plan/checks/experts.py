@@ -1,10 +1,11 @@
-"""Rules on experts that look into the model (TL514, TL539)."""
+"""Rules on experts that look into the model (TL514, TL539, TL744)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Label, error, hint
+from tunelang.estimate import experts
 from tunelang.estimate.parameters import Architecture
 from tunelang.plan.ir import Plan
 from tunelang.plan.passes.context import Context
@@ -55,4 +56,38 @@ def router_unbalanced(plan: Plan, context: Context) -> Iterator[Diagnostic]:
             )
 
 
-RULES = (no_experts, router_unbalanced)
+def no_such_expert(plan: Plan, context: Context) -> Iterator[Diagnostic]:
+    """TL744: an expert config was made for another model."""
+    configs = {step.name: (step.weights.fields if step.weights else {}) for step in plan.steps}
+    for stage, kind, root, known in _trained(plan, context):
+        config = configs.get(stage.name, {}).get("config")
+        if kind != "experts" or known.experts is None or not config:
+            continue
+        selection, _ = experts.selection_of(config)
+        wrong = next(_strange(selection, known), None)
+        if wrong:
+            first = known.layers - known.experts.layers
+            yield error(
+                "TL744",
+                "no-such-expert",
+                f"the expert config of `{stage.name}` names {wrong}, which `{root.name}` has not",
+                stage.get("weights").values["config"].span or stage.span_of("weights"),
+                "made for another model",
+                others=(Label(root.span, "the model"),),
+                help=f"layers {first} to {known.layers - 1} have experts 0 to "
+                f"{known.experts.count - 1} each",
+            )
+
+
+def _strange(selection: experts.Selection, known: Architecture) -> Iterator[str]:
+    """Layers without experts and experts beyond the last; the first blocks of some are dense."""
+    assert known.experts is not None
+    first = known.layers - known.experts.layers
+    for layer, chosen in selection.items():
+        if chosen and not first <= int(layer) < known.layers:
+            yield f"experts in layer {layer}"
+        elif chosen and max(chosen) >= known.experts.count:
+            yield f"expert {max(chosen)} in layer {layer}"
+
+
+RULES = (no_experts, router_unbalanced, no_such_expert)
