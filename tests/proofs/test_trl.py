@@ -51,7 +51,7 @@ def ours(shop: Shop, method: str, objective: loop.Objective) -> list[dict[str, f
 
 
 def same_course(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> None:
-    """Loss and gradient norm of every update to 2e-6 and 1e-5 of it (weights move by up to 2.5e-3)."""
+    """Loss and gradient norm of every update to 2e-6 and 1e-5 of it (weights move by 2.5e-3)."""
     logged = [entry for entry in theirs if "loss" in entry]
     assert len(ours) == len(logged) == STEPS
     for mine, other in zip(ours, logged, strict=True):
