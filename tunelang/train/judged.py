@@ -10,7 +10,7 @@ from tunelang.train import speech
 from tunelang.train.data import Example, Split
 from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
-from tunelang.train.speech import Speech
+from tunelang.train.speech import Speech, Text
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Writer:
         """The prompt of one row with the reply of another."""
         return speech.row(self.speech, self.prompt(asked), answered.values["reply"], asked.place)
 
-    def prompt(self, example: Example) -> speech.Text:
+    def prompt(self, example: Example) -> Text:
         return speech.instruction(example.values, turns=self.speech.template is not None)
 
 
