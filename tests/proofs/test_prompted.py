@@ -8,6 +8,7 @@ exemplars in reverse; metrics taken without the exemplars; a reply that is never
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,16 @@ from few import labelled, moods, prompted_step
 from workshop import TINY, Shop, instructions, part
 
 from tunelang.errors import UserError
-from tunelang.plan.ir import DataPart, Gate, HoldOut, Measure, Mixture, Step, StoreModel
+from tunelang.plan.ir import (
+    DataPart,
+    FolderModel,
+    Gate,
+    HoldOut,
+    Measure,
+    Mixture,
+    Step,
+    StoreModel,
+)
 from tunelang.train import embedding, exemplars, prompted, questions
 from tunelang.train.embedding import Encoder
 from tunelang.train.evaluate import Lens
@@ -66,6 +76,49 @@ def test_nearest_is_what_brute_force_finds(shop: Shop) -> None:
         asked = key.removesuffix(" is")
         chosen = prompted.chosen(made, prompted.in_pattern(made, asked), "here")
         assert list(reversed(chosen)) == expected
+
+
+def bert(shop: Shop, folder: Path) -> FolderModel:
+    """A tiny BERT with random weights, its own marks and room for 48 tokens."""
+    from transformers import AutoConfig, AutoModel
+
+    tokenizer = shop.load().tokenizer
+    tokenizer.model_max_length = 48
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = AutoConfig.for_model(
+        "bert", vocab_size=384, intermediate_size=64, max_position_embeddings=48, **shape
+    )
+    torch.manual_seed(1)
+    AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return FolderModel(path=str(folder), fingerprint="x")
+
+
+def test_an_encoder_reads_its_texts_alone(shop: Shop, tmp_path: Path) -> None:
+    """`embedding` may be a BERT: beside longer texts as alone, and equal to the mean of the states
+    that transformers gives for the text without padding; the object finds it again.
+
+    Seen to fail with the padding seen, and with the mean over padding.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    ref = bert(shop, tmp_path)
+    step = prompted_step("other", DATA, select="nearest", inputs={"embedding": ref})
+    shop.run(step)
+    assert any("first 48 tokens" in text for text in shop.said("other", "note"))
+    made, _ = kept(shop, "other")
+    assert made.encoder is not None and made.encoder.two_sided
+    texts = ["sun", "the cat sat on the mat", "a dog ran in the park and the sun was red " * 9]
+    together = embedding.embed(made.encoder, texts)
+    plain, tokenizer = AutoModel.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    for text, found in zip(texts, together, strict=True):
+        ids = tokenizer(text, truncation=True, max_length=48, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            mean = plain.eval()(input_ids=ids).last_hidden_state[0].mean(0)
+        assert torch.allclose(found, mean / mean.norm(), atol=1e-5)
+    assert made.vectors is not None
+    keys = [questions.key(row.prompt) for row in made.rows]
+    assert torch.allclose(made.vectors, embedding.embed(made.encoder, keys), atol=1e-6)
 
 
 def test_embeddings_are_unit_vectors_that_batches_do_not_change(shop: Shop) -> None:

@@ -36,6 +36,7 @@ class Base:
     source: ModelSource | None = None
     architecture: Architecture | None = None
     precision: Literal["fp32", "bf16"] = "bf16"
+    encoder: str = ""  # why it is no language model, where its config.json is here
 
 
 def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base | None:
@@ -43,7 +44,7 @@ def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base
     place: Choice = declared.get("from")
     span = declared.span_of("from")
     if place.name == "hf":
-        return _hub(place, span, found)
+        return _hub(place)
     if place.name == "adapter":
         source = adapters.source(declared, recipe, found)
         return Base(source=source) if source else None
@@ -65,17 +66,16 @@ def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base
     return _folder(path, span, found)
 
 
-def _hub(place: Choice, span: Span, found: list[Diagnostic]) -> Base | None:
+def _hub(place: Choice) -> Base:
     """A hub model; that it is an encoder is known where its files are in the hub's cache."""
     ref = HubModel(
         id=place.get("id"), revision=place.get("revision"), trust_code=place.get("trust_code")
     )
     folder = hub_cache.snapshot("models", ref.id, ref.revision)
-    if folder and (encoder := _encoder(folder, ref.id, span)):
-        found.append(encoder)
-        return None
+    encoder = encoders.of_folder(folder) if folder else ""
     config = catalog.config(ref.id)
-    return Base(ref, architecture=from_config(config, ref.id) if config else None)
+    known = from_config(config, ref.id) if config else None
+    return Base(ref, architecture=known, encoder=encoder)
 
 
 def _file(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
@@ -120,25 +120,10 @@ def _folder(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
             error("TL322", "missing-weights", "its config.json cannot be read", span, "damaged")
         )
         return None
-    if encoder := _encoder(path, path.name, span):
-        found.append(encoder)
-        return None
     mark = fingerprint.of_files(folders.files_of(path), path)
     ref = FolderModel(path=str(path.resolve()), fingerprint=mark)
-    return Base(ref, architecture=from_config(config, path.name))
-
-
-def _encoder(folder: Path, name: str, span: Span) -> Diagnostic | None:
-    """TL427 for a folder whose config.json is an encoder's."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    why = encoders.problem(config)
-    if not why:
-        return None
-    said = f"`{name}` {why}"
-    return error("TL427", "encoder-as-model", said, span, "an encoder", help=encoders.HELP)
+    known = from_config(config, path.name)
+    return Base(ref, architecture=known, encoder=encoders.problem(config))
 
 
 def _scratch(place: Choice, folder: Path, span: Span, found: list[Diagnostic]) -> Base | None:

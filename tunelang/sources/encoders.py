@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 # The model_type of families of encoders, as transformers names them.
@@ -23,6 +25,15 @@ FAMILIES = (
     "xlm-roberta-xl",
 )
 HELP = "start from a language model: it predicts a word from those before it alone"
+
+
+def of_folder(folder: Path) -> str:
+    """`problem` of a model folder; empty where its config.json cannot be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return problem(config)
 
 
 def problem(config: Mapping[str, Any]) -> str:

@@ -104,6 +104,15 @@ def hidden_states(model: Any, ids: Tensor, positions: Tensor | None = None) -> T
     return hidden
 
 
+def states_of_both_sides(model: Any, ids: Tensor, inside: Tensor) -> Tensor:
+    """An encoder's last hidden states [B, T, H]; `inside` [B, T] is true on real tokens.
+
+    Unlike a decoder's, its real tokens would see the padding after them.
+    """
+    hidden: Tensor = model(input_ids=ids, attention_mask=inside.long()).last_hidden_state
+    return hidden
+
+
 def supervised_logits(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """Logits [N, V] and targets [N] of the N tokens that get loss.
 

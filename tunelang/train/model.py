@@ -6,7 +6,6 @@ step; on 4-bit weights they stay attached and frozen, because merging there woul
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from tunelang.plan.ir import HubModel, ModelRef
 from tunelang.sources import encoders
@@ -46,6 +45,18 @@ class Loaded:
     def template(self) -> str | None:
         text: str | None = self.tokenizer.chat_template
         return text if self.origin.template is not None else None
+
+
+def load_encoder(ref: ModelRef, job: Job, *, precision: str) -> Loaded:
+    """Load what embeds texts: a language model as `load` does, or an encoder without any head."""
+    known = origin(ref, job)
+    if known.deltas or known.quant or not encoders.of_folder(weights_folder(known.base, job)):
+        return load(ref, job, precision=precision)
+    tokenizer = read_tokenizer(tokenizer_folder(known, job))
+    model = read_weights(known, job, DTYPES[precision], AutoModel)
+    model.requires_grad_(False)
+    model.eval()
+    return Loaded(model.to(job.device), tokenizer, known)
 
 
 def load(ref: ModelRef, job: Job, *, precision: str, quant: str | None = None) -> Loaded:
@@ -96,16 +107,18 @@ def read_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def read_weights(known: Origin, job: Job, dtype: torch.dtype, **more: Any) -> Any:
+def read_weights(
+    known: Origin, job: Job, dtype: torch.dtype, kind: Any = AutoModelForCausalLM, **more: Any
+) -> Any:
     """Full weights from safetensors; a damaged file is told as such, and an encoder: transformers
     would give it an output layer of random weights."""
     folder = weights_folder(known.base, job)
-    why = encoders.problem(json.loads((folder / "config.json").read_text("utf-8")))
-    if why:
+    why = encoders.of_folder(folder)
+    if why and kind is AutoModelForCausalLM:
         fail("TL427", "encoder-as-model", f"`{folder.name}` {why}", encoders.HELP)
     trusted = isinstance(known.base, HubModel) and known.base.trust_code
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        return kind.from_pretrained(
             folder,
             dtype=dtype,
             use_safetensors=True,

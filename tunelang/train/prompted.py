@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from tunelang.train.evaluate import Lens
 from tunelang.train.exemplars import Group, Pool
 from tunelang.train.forward import Row
 from tunelang.train.job import Job, fail
-from tunelang.train.model import Loaded, load
+from tunelang.train.model import Loaded, load_encoder
 from tunelang.train.speech import Speech, Text
 
 EXEMPLARS, SETTINGS, EMBEDDINGS = "exemplars.jsonl", "prompted.json", "embeddings.safetensors"
@@ -207,9 +207,14 @@ def encoder_of(settings: Settings, job: Job, loaded: Loaded, lens: Lens) -> Enco
         return None
     if settings.embedding is None:
         return Encoder(loaded.model, loaded.tokenizer, lens, settings.length)
-    other = load(REF.validate_python(settings.embedding), job, precision=lens.precision)
+    other = load_encoder(REF.validate_python(settings.embedding), job, precision=lens.precision)
     pad = Lens(lens.precision, lens.device, other.tokenizer.pad_token_id)
-    return Encoder(other.model, other.tokenizer, pad, settings.length)
+    made = Encoder(other.model, other.tokenizer, pad, settings.length)
+    most = made.positions
+    if made.two_sided and most < settings.length:
+        job.note(f"texts are compared by their first {most} tokens: the encoder reads no more")
+        return replace(made, length=most)
+    return made
 
 
 def written(made: Prompted, rows: Iterable[int], asked: Text, place: str) -> list[int]:
