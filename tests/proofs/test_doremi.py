@@ -18,7 +18,7 @@ import torch
 from workshop import BAD, GOOD, Shop, part, place, schedule, training
 
 from tunelang.plan.ir import HoldOut, Mixture, Step
-from tunelang.train import doremi, loop, material, mix, multi_task, sft, trainable
+from tunelang.train import doremi, loop, material, mix, multi_task, stage, trainable
 from tunelang.train.doremi import Search
 from tunelang.train.forward import Row
 
@@ -97,7 +97,7 @@ def search(shop: Shop, step: Step) -> Search:
     def fresh() -> trainable.Trained:
         torch.manual_seed(0)
         start = multi_task.begin(step, job).start
-        return trainable.make_trainable(start, sft.weights_of(step))
+        return trainable.make_trainable(start, stage.weights_of(step))
 
     return Search(step, job, read.parts, read.lens, fresh)
 

@@ -27,6 +27,7 @@ from tunelang.train import (
     pairing,
     product,
     sft,
+    stage,
     trainable,
 )
 from tunelang.train.classifier import Classifier, Sample
@@ -87,11 +88,11 @@ def run(step: Step, job: Job) -> Metrics:
     before = gauges.before(job, lambda: taken(start.model))
     job.measure("before", 0, before)
     machine.seed(step.seed)
-    trained = trainable.make_trainable(start, sft.weights_of(step))
-    sft.enable_recompute(step, trained)
+    trained = trainable.make_trainable(start, stage.weights_of(step))
+    stage.enable_recompute(step, trained)
     few = Rows(rows.labels, rows.train, list(data.glance(rows.measured, job)))
     series = loop.train(step, job, learn(step, trained, few, lens))
-    sft.settle(step, trained)
+    stage.settle(step, trained)
     job.phase("fitting the head")
     metrics = {"before": before, "after": taken(trained.model)}
     job.measure("after", loop.schedule_of(step).steps, metrics["after"])
@@ -157,7 +158,7 @@ def cosine_sum(one: Tensor, other: Tensor, same: Tensor) -> Tensor:
 
 def updates(step: Step, rows: Sequence[Sample], at: int) -> Iterator[loop.Update]:
     """The updates from the `at`-th on; micro-batches hold pairs of like length."""
-    size, micro = sft.batch_of(step).size, step.place.micro
+    size, micro = stage.batch_of(step).size, step.place.micro
     among = pairing.pairs([row.label for row in rows])
     stream = pairing.drawn(among, str(step.fields["mode"]["pairs"]), step.seed)
     stream = islice(stream, at * size, None)

@@ -24,7 +24,7 @@ from torch import Tensor
 from tunelang.plan.ir import Mixture, Schedule, Step
 from tunelang.plan.shares import of_tokens, whole
 from tunelang.run.store import write_json
-from tunelang.train import forward, loop, mix, optimise, sft, trainable
+from tunelang.train import forward, loop, mix, optimise, sft, stage, trainable
 from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
@@ -115,7 +115,7 @@ def drawn(search: Search) -> Iterator[list[Drawn]]:
     sizes = [len(part.train) for part in search.parts]
     stream = mix.draws(even, sizes, search.step.seed)
     for _ in range(search.updates):
-        yield list(islice(stream, sft.batch_of(search.step).size))
+        yield list(islice(stream, stage.batch_of(search.step).size))
 
 
 def reference_losses(search: Search) -> dict[Drawn, Tensor]:

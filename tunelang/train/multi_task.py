@@ -21,6 +21,7 @@ from tunelang.train import (
     product,
     samples,
     sft,
+    stage,
     trainable,
     vocabulary,
 )
@@ -29,11 +30,10 @@ from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
 from tunelang.train.material import Material, again, gather, mixture, speak
-from tunelang.train.model import load
+from tunelang.train.stage import Metrics
 from tunelang.train.trainable import Trained
 from tunelang.train.vocabulary import Grown
 
-Metrics = dict[str, dict[str, float]]
 Tasks = Mapping[str, Sequence[Row]]
 TASK_METRICS = ("loss", "token_accuracy")
 LEAST_GLANCE = 4  # rows of a task looked at while training, however many tasks there are
@@ -59,24 +59,19 @@ def run(step: Step, job: Job) -> Metrics:
         take = lambda rows: evaluate.measure(model, rows, material.lens)  # noqa: E731
         return own | gauges.measure(gates, own, take)
 
-    before = gauges.before(job, lambda: taken(start.model))
-    job.measure("before", 0, before)
+    before = stage.before(job, lambda: taken(start.model))
     asked = samples.Asked(speech, material.asked, material.lens)
     first = samples.first(job, start.model, asked)
     mixed, reports = shared(step, job, material)
-    machine.seed(step.seed)  # the adapter's start depends on nothing that came before
-    trained = trainable.make_trainable(start, vocabulary.trained(sft.weights_of(step), grown))
-    sft.enable_recompute(step, trained)
+    trained = stage.make(step, start, vocabulary.trained(stage.weights_of(step), grown))
     few, each = glanced(material, tasks, job)
 
     def looked() -> dict[str, float]:
         return measure(trained.model, few, each, material.lens)
 
     series = loop.train(step, job, sft.learn(mixed, trained, material, looked))
-    sft.settle(step, trained)
-    job.phase("measuring")
-    metrics = {"before": before, "after": taken(trained.model)}
-    job.measure("after", loop.schedule_of(step).steps, metrics["after"])
+    stage.settle(step, trained)
+    metrics = stage.after(step, job, before, lambda: taken(trained.model))
     product.write(
         step,
         job,
@@ -96,9 +91,7 @@ def run(step: Step, job: Job) -> Metrics:
 
 def begin(step: Step, job: Job) -> Grown:
     """The model the step starts from, with the tokens that it adds."""
-    precision, quant = trainable.storage(step), trainable.quantised(step)
-    start = load(step.inputs["model"], job, precision=precision, quant=quant)
-    return vocabulary.prepare(step, start, job)
+    return vocabulary.prepare(step, stage.loaded(step, job, "model"), job)
 
 
 def shared(step: Step, job: Job, material: Material) -> tuple[Step, dict[str, Any]]:
@@ -113,7 +106,7 @@ def shared(step: Step, job: Job, material: Material) -> tuple[Step, dict[str, An
         machine.seed(step.seed)
         grown = begin(step, job)
         return trainable.make_trainable(
-            grown.start, vocabulary.trained(sft.weights_of(step), grown)
+            grown.start, vocabulary.trained(stage.weights_of(step), grown)
         )
 
     found = doremi.found(doremi.Search(step, job, material.parts, material.lens, fresh))

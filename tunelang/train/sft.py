@@ -37,10 +37,6 @@ from tunelang.train.material import again, speak, spoken_template
 from tunelang.train.material import gather as gather
 from tunelang.train.material import mixture as mixture
 from tunelang.train.stage import Metrics
-from tunelang.train.stage import batch_of as batch_of
-from tunelang.train.stage import enable_recompute as enable_recompute
-from tunelang.train.stage import settle as settle
-from tunelang.train.stage import weights_of as weights_of
 from tunelang.train.trainable import Trained
 
 
