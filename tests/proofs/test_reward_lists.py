@@ -187,8 +187,8 @@ def test_rank_one_is_best_and_more_score_is_better(shop: Shop) -> None:
     ("wrong", "said"),
     [
         ({"ranks": [1, 2, 3]}, "4 replies and 3 ranks"),
-        ({"ranks": [1, 2, 3, "last"]}, "`ranks` holds 'last', not a number"),
-        ({"ranks": 1}, "`replies` and `ranks` are lists"),
+        ({"ranks": [1, 2, 3, "last"]}, "`ranks` number 4 is 'last', not a number"),
+        ({"ranks": 1}, "`ranks` holds a number, not a list of numbers"),
     ],
 )
 def test_a_list_that_does_not_match_is_told(shop: Shop, wrong: dict[str, Any], said: str) -> None:
