@@ -142,18 +142,22 @@ def _starts_item(tokens: Sequence[Token], index: int) -> bool:
 
 
 def _is_argument(tokens: Sequence[Token], index: int) -> bool:
-    """`name = value,` or `name = value)` on its own line inside a call: an argument, no item."""
-    for token in tokens[index : index + 60]:
-        if token.kind in ("COMMA", "RPAR", "RSQB"):
+    """`name = value,` or `name = value)` on its own line inside a call: an argument, no item.
+
+    The value may be a list or a call that is closed.
+    """
+    inside = 0
+    for at, token in enumerate(tokens[index : index + 60], index):
+        if token.kind in ("LPAR", "LSQB"):
+            inside += 1
+        elif inside and token.kind in ("RPAR", "RSQB"):
+            inside -= 1
+        elif token.kind in ("END", "LBRACE"):
+            return False
+        elif not inside and token.kind in ("COMMA", "RPAR", "RSQB"):
             return True
-        if token.kind in ("LPAR", "LSQB", "END", "LBRACE") or (
-            token.kind == "NEWLINE" and token is not tokens[index]
-        ):
-            return (
-                _kinds(tokens, tokens.index(token), 1) in (["RPAR"], ["RSQB"])
-                if token.kind == "NEWLINE"
-                else False
-            )
+        elif not inside and token.kind == "NEWLINE" and at > index:
+            return _kinds(tokens, at, 1) in (["RPAR"], ["RSQB"])
     return False
 
 
