@@ -63,7 +63,7 @@ def better(metric: str, before: float, after: float) -> str:
 def _change(result: Result) -> tuple[str, Text]:
     """The headline metric before and after, and whether that is better."""
     if not result.before:
-        return _figures(result.after), Text("")
+        return _figures(result), Text("")
     metric = next((name for name in HEADLINES if name in result.after), None)
     return _changed(result, metric) if metric else ("", Text(""))
 
@@ -74,28 +74,31 @@ def _changed(result: Result, metric: str) -> tuple[str, Text]:
     name, to = metric.split("(")[0], _figure(metric, after[metric])
     if metric not in before:
         return f"{name} {to}", Text("")
+    was = _figure(metric, before[metric])
+    change = f"{name} {was} → {to}{_error(metric, after)}"
+    if was == to:  # a verdict on digits that nobody sees would puzzle
+        return change, Text("= same")
     words = better(metric, before[metric], after[metric])
     if abs(after[metric] - before[metric]) <= after.get(f"{metric}_se", 0.0):
         words = "same within error"
-    arrow = (
-        "↑" if after[metric] > before[metric] else "↓" if after[metric] < before[metric] else "="
-    )
+    arrow = "↑" if after[metric] > before[metric] else "↓"
     style = {"better": GAIN, "worse": LOSS}.get(words, "")
-    change = f"{name} {_figure(metric, before[metric])} → {to}{_error(metric, after)}"
     return change, Text(f"{arrow} {words}", style=style)
 
 
-def _figures(after: Mapping[str, float]) -> str:
-    """What a stage measured that trains nothing: the metrics people ask for first."""
-    known = dict.fromkeys(name for name in (*HEADLINES, *vocabulary.METRICS) if name in after)
+def _figures(result: Result) -> str:
+    """What a stage measured that trains nothing: first what its recipe asks for."""
+    after, asked = result.after, result.step.fields.get("metrics") or ()
+    names = (*asked, *HEADLINES, *vocabulary.METRICS)
+    known = dict.fromkeys(name for name in names if name in after)
     told = (f"{name} {_figure(name, after[name])}{_error(name, after)}" for name in known)
-    return ", ".join(list(told)[:FIGURES])
+    return ", ".join(list(told)[: max(FIGURES, len(asked))])
 
 
 def _error(metric: str, metrics: Mapping[str, float]) -> str:
     """The standard error of a metric, where it was measured."""
     spread = metrics.get(f"{metric}_se")
-    return f" ± {_figure(metric, spread)}" if spread is not None else ""
+    return f" ± {_figure(metric, spread).partition(' ')[0]}" if spread is not None else ""
 
 
 def _figure(metric: str, amount: float) -> str:
