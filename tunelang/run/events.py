@@ -46,13 +46,14 @@ class Progress(TypedDict):
 
 
 class Measured(TypedDict):
-    """Metrics on held-out rows."""
+    """Metrics, and the rows they are taken on."""
 
     event: Literal["measure"]
     time: NotRequired[float]
     when: Literal["before", "during", "after"]
     at: int
     metrics: Metrics
+    on: NotRequired[str]
 
 
 class Check(TypedDict):

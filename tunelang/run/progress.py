@@ -201,7 +201,7 @@ def remark(event: Event) -> str:
         case "warning":
             return f"warning: {event['text']}"
         case "measure":
-            told = f"{event['when']}: {figures(event['metrics'])} on held-out rows"
+            told = f"{event['when']}: {figures(event['metrics'])} on {event.get('on', 'held-out rows')}"
             return told + apart(event["metrics"])
         case "check":
             return "" if event["ok"] else f"check {event['name']} failed: {event['value']:g}"

@@ -32,7 +32,7 @@ def run(step: Step, job: Job) -> Metrics:
     else:
         measured.measure(step, job, sets)
     after = told(step, sets)
-    job.measure("after", len(sets[0].rows), after)
+    job.measure("after", len(sets[0].rows), after, f"{len(sets[0].rows)} rows")
     metrics = {"before": {}, "after": after}
     write(step, job, sets[0], metrics)
     return metrics

@@ -60,7 +60,7 @@ def run(step: Step, job: Job) -> Metrics:
     rows = [row for one in made for row in choice(one.question.words, one.replies)]
     tell(choice, rows, job, step)
     metrics = {"before": {}, "after": measured(said, made, step)}
-    job.measure("after", len(said), metrics["after"])
+    job.measure("after", len(said), metrics["after"], "its replies")
     write(step, job, (rows, made, metrics))
     return metrics
 

@@ -60,9 +60,12 @@ class Job:
         """Say something that went wrong and was mended."""
         self.emit({"event": "warning", "text": text})
 
-    def measure(self, when: str, at: int, metrics: Mapping[str, float]) -> None:
-        """Report metrics on held-out rows; `when` is before, during or after."""
-        self.emit({"event": "measure", "when": when, "at": at, "metrics": dict(metrics)})
+    def measure(
+        self, when: str, at: int, metrics: Mapping[str, float], on: str = "held-out rows"
+    ) -> None:
+        """Report metrics and what they are of; `when` is before, during or after."""
+        said = {"event": "measure", "when": when, "at": at, "metrics": dict(metrics), "on": on}
+        self.emit(said)
 
     def check(self, name: str, value: float, ok: bool, trouble: tuple[str, str]) -> None:
         """Report a self-check; a failed one ends the step with `trouble` (message, help)."""
