@@ -174,7 +174,13 @@ def test_a_place_is_completed_and_explained(tmp_path: Path) -> None:
             types.CompletionParams(editor.text, at)
         )
         assert isinstance(listed, types.CompletionList)
-        assert {each.label for each in listed.items} == {"full", "lora", "qlora", "layers", "experts"}
+        assert {each.label for each in listed.items} == {
+            "full",
+            "lora",
+            "qlora",
+            "layers",
+            "experts",
+        }
         await editor.write(RECIPE)
         await editor.next()  # the plan's findings
         shown = await editor.text_document_hover_async(

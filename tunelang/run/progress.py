@@ -201,8 +201,9 @@ def remark(event: Event) -> str:
         case "warning":
             return f"warning: {event['text']}"
         case "measure":
-            told = f"{event['when']}: {figures(event['metrics'])} on {event.get('on', 'held-out rows')}"
-            return told + apart(event["metrics"])
+            told = figures(event["metrics"])
+            where = event.get("on", "held-out rows")
+            return f"{event['when']}: {told} on {where}{apart(event['metrics'])}" if told else ""
         case "check":
             return "" if event["ok"] else f"check {event['name']} failed: {event['value']:g}"
     return ""
