@@ -33,7 +33,8 @@ def test_safe_fixes_change_no_key(recipe: Path, tmp_path: Path) -> None:
     skip_without_model(recipe.read_text())
     shutil.copytree(ROOT / "recipes" / "data", tmp_path / "data")
     path = tmp_path / recipe.name
-    path.write_text(recipe.read_text().replace(" = ", "  =  ", 3))
+    spoilt = recipe.read_text().replace(" = ", "  =  ", 3)
+    path.write_text(spoilt)
     before = keys(path)
     assert before
     wanted: list[Fix] = []
@@ -45,6 +46,6 @@ def test_safe_fixes_change_no_key(recipe: Path, tmp_path: Path) -> None:
             break
         path.write_text(fixes.apply(source, wanted)[0])
     assert not wanted
-    assert path.read_text() != recipe.read_text()
+    assert path.read_text() != spoilt
     assert "{}" not in path.read_text()
     assert keys(path) == before

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tunelang.recipe import kinds
+
 OLD = """tune 1
 model base = hf("acme/base", revision = "d149729")
 data talks = hf("acme/talks", revision = "0aa91c3", format = chat, rows = 400 rows, hold_out = 5%)
@@ -71,7 +73,8 @@ def test_a_value_that_falls_back_to_the_default(tmp_path: Path) -> None:
     lines = changed(tmp_path, (", weights = lora(rank = 16)", ""))
     assert lines[0] == "stage chat"
     assert lines[1].startswith("  weights: lora(")
-    assert lines[1].endswith("→ full (default of instruction_tuning 1)")
+    version = kinds.methods()["instruction_tuning"].version
+    assert lines[1].endswith(f"→ full(masters = fp32) (default of instruction_tuning {version})")
 
 
 def test_a_renamed_stage_is_reused(tmp_path: Path) -> None:

@@ -6,15 +6,20 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from tunelang.cli import app
+from tunelang.cli.experts import experts
 
 LAW = Path(__file__).parents[1] / "data" / "esft_law.json"
 
 
+APP = typer.Typer()
+APP.command()(experts)
+
+
 def said(*words: str, code: int = 0) -> str:
-    done = CliRunner().invoke(app, ["experts", *words])
+    done = CliRunner().invoke(APP, words)
     assert done.exit_code == code, done.output
     return done.output
 

@@ -47,12 +47,34 @@ def _prompt(a: int, b: int) -> dict[str, Any]:
     return {"prompt": _ask(a, b)}
 
 
+def _ranked(a: int, b: int) -> dict[str, Any]:
+    """Three sums, the nearer the better."""
+    replies = [f"{a} plus {b} is {a + b + off}." for off in (0, 1, 3)]
+    return {"prompt": _ask(a, b), "replies": replies, "ranks": [1, 2, 3]}
+
+
+def _verdict(a: int, b: int) -> dict[str, Any]:
+    good = (a + b) % 2 == 0
+    return {
+        "prompt": _ask(a, b),
+        "reply": f"{a} plus {b} is {a + b + (0 if good else 1)}.",
+        "good": good,
+    }
+
+
+def _labelled(a: int, b: int) -> dict[str, Any]:
+    return {"text": f"{a} plus {b}", "label": "even" if (a + b) % 2 == 0 else "odd"}
+
+
 FILES: dict[str, Row] = {
     "data/texts.jsonl": _text,
     "data/answers.jsonl": _answer,
     "data/talks.jsonl": _talk,
     "data/pairs.jsonl": _pair,
     "data/prompts.jsonl": _prompt,
+    "data/lists.jsonl": _ranked,
+    "data/verdicts.jsonl": _verdict,
+    "data/parity.jsonl": _labelled,
 }
 
 
