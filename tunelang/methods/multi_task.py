@@ -4,7 +4,7 @@ T5 (Raffel et al. 2020, arXiv 1910.10683 section 3.5); FLAN (Wei et al. 2021, ar
 DoReMi (Xie et al. 2023, arXiv 2305.10429).
 """
 
-from tunelang.methods.training import DATA, LM, PACKING, fields, tokens
+from tunelang.methods.training import DATA, LM, PACKING, fields, supervised, tokens
 from tunelang.recipe.schema import (
     Field,
     HowLong,
@@ -35,6 +35,7 @@ METHOD = Method(
         "model": Field(LM, "the model to start from"),
         "data": Field(DATA, "a mix: each of its parts is a task"),
         **fields("sequences"),
+        **supervised(),
         **tokens(),
         "hold_out_tasks": Field(
             ListOf(Reference(("data",))), "tasks that are measured and never trained", optional=True

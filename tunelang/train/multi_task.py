@@ -14,6 +14,7 @@ from tunelang.train import (
     data,
     doremi,
     evaluate,
+    expert_choice,
     gauges,
     loop,
     machine,
@@ -63,7 +64,7 @@ def run(step: Step, job: Job) -> Metrics:
     asked = samples.Asked(speech, material.asked, material.lens)
     first = samples.first(job, start.model, asked)
     mixed, reports = shared(step, job, material)
-    trained = stage.make(step, start, vocabulary.trained(stage.weights_of(step), grown))
+    trained = stage.make(step, start, vocabulary.trained(expert_choice.settled(step, job), grown))
     few, each = glanced(material, tasks, job)
 
     def looked() -> dict[str, float]:
@@ -106,7 +107,7 @@ def shared(step: Step, job: Job, material: Material) -> tuple[Step, dict[str, An
         machine.seed(step.seed)
         grown = begin(step, job)
         return trainable.make_trainable(
-            grown.start, vocabulary.trained(stage.weights_of(step), grown)
+            grown.start, vocabulary.trained(expert_choice.settled(step, job), grown)
         )
 
     found = doremi.found(doremi.Search(step, job, material.parts, material.lens, fresh))
