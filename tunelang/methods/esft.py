@@ -3,8 +3,8 @@
 Wang et al. 2024 (arXiv 2407.01906); defaults are those of the authors' `configs/base.yaml`.
 """
 
-from tunelang.methods.training import DATA, LM, PACKING, fields, weights
-from tunelang.recipe.schema import Field, Method, Symbol, Text
+from tunelang.methods.training import DATA, LM, PACKING, TEMPLATE, fields, weights
+from tunelang.recipe.schema import Field, Method, Symbol
 
 METHOD = Method(
     name="esft",
@@ -25,11 +25,7 @@ METHOD = Method(
             weight_decay="0.1",
         ),
         "weights": Field(weights("experts"), "which experts train", "experts"),
-        "template": Field(
-            Text(),
-            'chat template: "chatml", "llama3", or a .jinja file; else the model\'s own',
-            optional=True,
-        ),
+        "template": TEMPLATE,
         "loss_on": Field(
             Symbol(("assistant", "last", "all")),
             "which tokens of conversations are trained: every reply, the last one, or everything",

@@ -3,8 +3,8 @@
 FLAN (Wei et al. 2021, arXiv 2109.01652); InstructGPT step 1 (arXiv 2203.02155).
 """
 
-from tunelang.methods.training import DATA, LM, PACKING, fields, supervised, tokens
-from tunelang.recipe.schema import Field, Method, Symbol, Text
+from tunelang.methods.training import DATA, LM, PACKING, TEMPLATE, fields, supervised, tokens
+from tunelang.recipe.schema import Field, Method, Symbol
 
 METHOD = Method(
     name="instruction_tuning",
@@ -18,11 +18,7 @@ METHOD = Method(
         **fields("sequences"),
         **supervised(),
         **tokens(),
-        "template": Field(
-            Text(),
-            'chat template: "chatml", "llama3", or a .jinja file; else the model\'s own',
-            optional=True,
-        ),
+        "template": TEMPLATE,
         "loss_on": Field(
             Symbol(("assistant", "last", "all")),
             "which tokens are trained: every reply, the last one, or everything",

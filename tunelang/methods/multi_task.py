@@ -4,7 +4,7 @@ T5 (Raffel et al. 2020, arXiv 1910.10683 section 3.5); FLAN (Wei et al. 2021, ar
 DoReMi (Xie et al. 2023, arXiv 2305.10429).
 """
 
-from tunelang.methods.training import DATA, LM, PACKING, fields, supervised, tokens
+from tunelang.methods.training import DATA, LM, PACKING, TEMPLATE, fields, supervised, tokens
 from tunelang.recipe.schema import (
     Field,
     HowLong,
@@ -13,7 +13,6 @@ from tunelang.recipe.schema import (
     Number,
     Reference,
     Symbol,
-    Text,
     Variant,
 )
 
@@ -45,11 +44,7 @@ METHOD = Method(
             "shares as the mix says, or found by distributionally robust training",
             "mix",
         ),
-        "template": Field(
-            Text(),
-            'chat template: "chatml", "llama3", or a .jinja file; else the model\'s own',
-            optional=True,
-        ),
+        "template": TEMPLATE,
         "loss_on": Field(
             Symbol(("assistant", "last", "all")),
             "which tokens are trained: every reply, the last one, or everything",

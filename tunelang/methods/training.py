@@ -188,6 +188,11 @@ def tokens() -> dict[str, Field]:
     return {name: replace(vocabulary()[name], later=()) for name in ("new_tokens", "pad", "eos")}
 
 
+TEMPLATE = Field(
+    Text(),
+    'chat template: "chatml", "llama3", or a .jinja file; else the model\'s own',
+    optional=True,
+)
 PACKING = Field(Flag(), "several rows in one sequence, kept apart by position ids", "false")
 
 
