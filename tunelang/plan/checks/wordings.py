@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunelang.diagnostic import Diagnostic, Label, error
+from tunelang.diagnostic import Diagnostic, Label, error, warning
 from tunelang.plan.ir import DataPart, Plan, Step
 from tunelang.plan.passes.context import Context
+from tunelang.plan.wordings import speaks
 from tunelang.recipe.model import Declared
+from tunelang.rules.stages import data_of
 from tunelang.rules.wordings import of_rows
 
 # Methods that train a reply to every row; the others read labels as labels.
@@ -43,6 +45,23 @@ def _unasked(stage: Declared, data: Declared) -> Diagnostic:
     )
 
 
+def unread(plan: Plan, context: Context) -> Iterator[Diagnostic]:
+    """TL422: templates of a data set whose every reader takes the rows as they are."""
+    recipe = context.recipe
+    for data in recipe.of_kind("data").values():
+        readers = [s for s in recipe.stages.values() if data in data_of(s, recipe)]
+        if data.get("templates") and readers and not any(speaks(s, recipe) for s in readers):
+            names = " and ".join(f"`{stage.name}`" for stage in readers)
+            yield warning(
+                "TL422",
+                "wording-not-read",
+                f"{names} read the rows of `{data.name}` as they are, without its templates",
+                data.span_of("templates"),
+                "read by no stage",
+                help="take the templates out, or let a stage that is asked in words read the rows",
+            )
+
+
 def parts_of(step: Step) -> list[DataPart]:
     """Every data set that a step learns from or is measured on, each once."""
     own = [*step.data.parts, *step.data.held_out] if step.data else []
@@ -50,4 +69,4 @@ def parts_of(step: Step) -> list[DataPart]:
     return list({part.name: part for part in (*own, *gated)}.values())
 
 
-RULES = (recognised, unasked)
+RULES = (recognised, unasked, unread)
