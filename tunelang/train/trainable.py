@@ -174,17 +174,11 @@ def load_adapter(model: Any, folder: Path, name: str) -> Any:
 
 
 def train_only(model: nn.Module, names: Iterable[str]) -> None:
-    """Set requires_grad of every parameter: true for the named adapters, false for the rest.
-
-    PEFT 0.21 puts an adapter on the routers of some mixtures though they are excluded, as they
-    are parameters and no linear layers: it stays at zero.
-    """
+    """Set requires_grad of every parameter: true for the named adapters, false for the rest."""
     model.requires_grad_(False)
     for name in names:
-        left = set(getattr(model, "peft_config", {})[name].exclude_modules or ())
-        for path, parameter in model.named_parameters():
-            if f".{name}." in f"{path}." and not left & set(path.split(".")):
-                parameter.requires_grad_(True)
+        for parameter in adapter_parameters(model, name):
+            parameter.requires_grad_(True)
 
 
 def adapter_parameters(model: nn.Module, name: str) -> list[nn.Parameter]:
