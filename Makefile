@@ -37,7 +37,7 @@ $(VENV)/train.done: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev.done: $(VENV)/train.done
-	$(PIP) --editable '.[train,quant,lsp,dev]'
+	$(PIP) --editable '.[train,quant,deepspeed,lsp,dev]'
 	touch $@
 
 clean:

@@ -157,10 +157,12 @@ def test_journal_keeps_runs_and_steps(execute, chain, store):
 
 def test_journal_holds_prediction_beside_measurement(execute, make, plan):
     """What was predicted for a step stands in the same row as what it took."""
-    needs = dict.fromkeys(("parameters", "trainable", "weights", "gradients", "optimiser"), 0)
-    needs |= dict.fromkeys(("activations", "other", "peak_low", "peak_high", "usable"), 0)
+    needs = dict.fromkeys(("parameters", "trainable", "allocated"), 0)
+    needs |= dict.fromkeys(("peak_low", "peak_high", "usable"), 0)
     times = {"seconds_low": 1.0, "seconds": 10.0, "seconds_high": 20.0, "dollars": None}
-    estimate = Estimate(**needs, **times, peak=100_000_000, phase="update", basis="formula")
+    estimate = Estimate(
+        **needs, **times, terms={}, peak=100_000_000, phase="update", basis="formula"
+    )
     outcome, _ = execute(plan(make("sft", estimate=estimate)))
     row = sqlite3.connect(outcome.journal).execute(
         "select predicted_seconds, seconds, predicted_peak, peak_bytes from steps"

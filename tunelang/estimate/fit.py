@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from tunelang.estimate.load import Load, Sharding, trainable
 from tunelang.estimate.machine import Machine
-from tunelang.estimate.memory import Load, Memory, memory, trainable, weight_bytes
+from tunelang.estimate.memory import Memory, memory
 from tunelang.estimate.predicted import Estimate
+from tunelang.estimate.states import gradient_bytes, optimizer_bytes, weight_bytes
 from tunelang.estimate.time import seconds
 from tunelang.estimate.work import Work
 
-Sharding = Literal["none", "ddp", "zero2", "zero3"]
 ACCEPT, REFUSE = 0.85, 0.95  # of usable memory (planner notes, point 3)
 CONTEXT = 2**30  # CUDA context, cuBLAS and allocator slack on top of allocated bytes
 RESERVED = 1.12  # reserved over allocated where logits are computed in chunks or for few positions
@@ -84,27 +85,32 @@ def micros(work: Work, machine: Machine) -> list[int]:
     return [n for n in range(min(share, most), 0, -1) if share % n == 0] or [1]
 
 
-def need(work: Work, machine: Machine, way: Way) -> Memory:
-    """Peak bytes of one device, with what lies outside the allocator."""
+@dataclass(frozen=True)
+class Need:
+    """Bytes of one device: what tensors take, and `peak` with what lies outside the allocator."""
+
+    memory: Memory
+    allocated: float
+    terms: dict[str, float]
+    peak: float
+
+
+def need(work: Work, machine: Machine, way: Way) -> Need:
+    """What one device needs for a step that is run this way."""
     load = _load(work, machine, way)
     found = memory(load)
     extra = _roles(work, load) if work.reply else 0.0
-    if machine.kind == "cpu":
-        return replace(
-            found, peak=(found.peak + extra) * CPU_FACTOR + CPU_PROCESS, other=found.other + extra
-        )
     buckets = BUCKETS if way.sharding == "zero3" else 0.0
-    return replace(
-        found,
-        peak=(found.peak + extra) * RESERVED + CONTEXT + buckets,
-        other=found.other + extra + buckets + CONTEXT,
-    )
+    allocated = found.allocated + extra + buckets
+    more = {"roles": extra, "buffers": buckets}
+    terms = {**found.terms, **{name: size for name, size in more.items() if size}}
+    if machine.kind == "cpu":
+        return Need(found, allocated, terms, allocated * CPU_FACTOR + CPU_PROCESS)
+    return Need(found, allocated, terms, allocated * RESERVED + CONTEXT)
 
 
 def _load(work: Work, machine: Machine, way: Way) -> Load:
-    n = machine.count
-    sharded = way.sharding in ("zero2", "zero3")
-    share = max(1, work.batch // n)
+    share = max(1, work.batch // machine.count)
     return Load(
         architecture=work.architecture,
         weights=work.weights,
@@ -114,10 +120,9 @@ def _load(work: Work, machine: Machine, way: Way) -> Load:
         checkpointing=way.checkpointing,
         accumulates=way.micro < share,
         width=work.width,
-        shard_optimiser=n if sharded else 1,
-        shard_gradients=n if sharded else 1,
-        shard_weights=n if way.sharding == "zero3" else 1,
-        master=work.weights == "full" and work.precision != "fp32" and work.masters,
+        sharding=way.sharding,
+        devices=machine.count,
+        masters=work.weights == "full" and work.precision != "fp32" and work.masters,
         scored=_scored(work),
         share=work.share,
         held=work.held,
@@ -139,14 +144,14 @@ def _roles(work: Work, load: Load) -> float:
     a = work.architecture
     cache = 2.0 * a.layers * a.kv * work.width * (load.tokens / work.positions) * work.positions
     if work.weights == "full":
-        states = memory(load)
-        value = weight_bytes(load) + states.gradients + states.optimiser if work.critic else 0.0
+        trains = weight_bytes(load) + gradient_bytes(load) + optimizer_bytes(load)
+        value = trains if work.critic else 0.0
         return work.frozen * weight_bytes(load) + value + cache
     return (4.0 * (work.frozen - 1) + 16.0 * work.critic) * trainable(load) + cache
 
 
 def _fit(
-    work: Work, machine: Machine, chosen: tuple[Way, Memory, Literal["yes", "tight", "no"]]
+    work: Work, machine: Machine, chosen: tuple[Way, Need, Literal["yes", "tight", "no"]]
 ) -> Fit:
     way, found, word = chosen
     small = work.parameters < SMALL
@@ -165,7 +170,7 @@ def _fit(
     )
 
 
-def _predicted(work: Work, machine: Machine, chosen: tuple[Way, Memory]) -> Estimate:
+def _predicted(work: Work, machine: Machine, chosen: tuple[Way, Need]) -> Estimate:
     way, found = chosen
     time = seconds(work, machine, checkpointing=way.checkpointing)
     low, high = (0.85, 1.25) if machine.kind == "gpu" else (0.7, 1.4)
@@ -173,15 +178,13 @@ def _predicted(work: Work, machine: Machine, chosen: tuple[Way, Memory]) -> Esti
     return Estimate(
         parameters=work.parameters,
         trainable=work.trained,
-        weights=int(found.weights),
-        gradients=int(found.gradients),
-        optimiser=int(found.optimiser),
-        activations=int(found.activations),
-        other=int(found.other),
+        allocated=int(found.allocated),
+        terms={name: int(size) for name, size in found.terms.items()},
+        phases={name: int(size) for name, size in found.memory.phases.items()},
+        phase=found.memory.phase,
         peak=int(found.peak),
         peak_low=int(found.peak * low),
         peak_high=int(found.peak * high),
-        phase=found.phase,
         usable=machine.usable,
         seconds_low=time.low,
         seconds=time.middle,

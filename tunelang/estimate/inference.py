@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tunelang.estimate import fit, time
+from tunelang.estimate.load import NF4
 from tunelang.estimate.machine import Machine
-from tunelang.estimate.memory import NF4
 from tunelang.estimate.parameters import Architecture, count, linear_count
 from tunelang.estimate.predicted import Estimate
 
@@ -117,11 +117,8 @@ def _estimate(work: Reading, machine: Machine, micro: int) -> Estimate:
     return Estimate(
         parameters=count(work.architecture),
         trainable=0,
-        weights=int(held),
-        gradients=0,
-        optimiser=0,
-        activations=int(passing(work, micro)),
-        other=int(needs - held - passing(work, micro)),
+        allocated=int(held + passing(work, micro)),
+        terms={"weights": int(held), "activations": int(passing(work, micro))},
         peak=int(needs),
         peak_low=int(needs * 0.7),
         peak_high=int(needs * 1.4),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunelang.estimate.memory import NF4
+from tunelang.estimate.load import NF4
 from tunelang.estimate.parameters import (
     Architecture,
     Targets,

@@ -138,18 +138,40 @@ class Batch(Frozen):
     noun: str
 
 
+Sharding = Literal["none", "ddp", "zero1", "zero2", "zero3", "fsdp2"]
+Offload = Literal["none", "optimizer", "all"]
+
+
+class Submit(Frozen):
+    """The scheduler of a cluster that starts the step, with the options the recipe gives it."""
+
+    kind: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class Place(Frozen):
-    """Where and how a step runs: outside the key, recorded as provenance."""
+    """Where and how a step runs: outside the key, recorded as provenance.
+
+    `processes` compute side by side, each on other rows, over `nodes` machines; `gpus` are those of
+    all nodes (0: a CPU). micro x accumulate x processes is the batch. `loss` says whether all
+    logits of a micro-batch are held at once. `reasons` are the choices made, each with its why.
+    """
 
     device: Literal["cpu", "cuda"]
     gpu: str | None
     gpus: int
+    processes: int = 1
+    nodes: int = 1
     threads: int
     micro: int
     accumulate: int
     checkpointing: bool
-    sharding: Literal["none", "ddp", "zero2", "zero3"]
+    loss: Literal["plain", "chunked"] = "chunked"
+    sharding: Sharding
+    offload: Offload = "none"
     launcher: Literal["local", "torchrun", "deepspeed"]
+    submit: Submit | None = None
+    reasons: list[str] = Field(default_factory=list)
 
 
 class Measure(Frozen):

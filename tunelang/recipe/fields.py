@@ -136,11 +136,44 @@ def _mix() -> Mapping[str, Field]:
 def _hardware() -> Mapping[str, Field]:
     return {
         "gpu": Field(Text(), "name of the GPU in the catalogue; none means CPU", optional=True),
-        "count": Field(Whole(), "how many of them", "1"),
+        "count": Field(Whole(), "how many of them a machine has; of a CPU: processes", "1"),
+        "nodes": Field(Whole(), "how many machines", "1"),
         "memory": Field(Measure("bytes"), "memory of one device", optional=True),
         "cores": Field(Whole(), "CPU cores", optional=True),
         "disk": Field(Measure("bytes"), "free disk for artifacts and checkpoints", optional=True),
         "price": Field(Measure("dollars/h"), "price of one device per hour", optional=True),
+        "launcher": Field(
+            Variant(_launchers()),
+            "what starts stages there; else chosen by the plan",
+            optional=True,
+        ),
+    }
+
+
+def _launchers() -> Mapping[str, Mapping[str, Field]]:
+    """What starts a stage, with what its scheduler has to be told."""
+    return {
+        "local": {},
+        "torchrun": {},
+        "deepspeed": {},
+        "slurm": {
+            "partition": Field(Text(), "queue of the cluster", optional=True),
+            "account": Field(Text(), "who is charged", optional=True),
+            "qos": Field(Text(), "quality of service", optional=True),
+            "time": Field(Measure("seconds"), "limit of one job", optional=True),
+        },
+        "kubernetes": {
+            "image": Field(Text(), "container image that holds TuneLang"),
+            "storage": Field(Text(), "claim of the volume that all pods share"),
+            "namespace": Field(Text(), "namespace of the jobs", '"default"'),
+            "queue": Field(Text(), "local queue of Kueue", optional=True),
+        },
+        "skypilot": {
+            "cloud": Field(Text(), "where to rent; else the cheapest that has it", optional=True),
+            "region": Field(Text(), "region of the cloud", optional=True),
+            "spot": Field(Flag(), "interruptible machines", "false"),
+            "bucket": Field(Text(), "bucket URL of the store that all jobs share"),
+        },
     }
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from tunelang.diagnostic import Fix, Label, error, warning
 from tunelang.estimate import experts
 from tunelang.estimate.fit import Fit, fit, offered
+from tunelang.estimate.load import INT8, NF4, SINGLE
 from tunelang.estimate.machine import Machine
-from tunelang.estimate.memory import INT8, NF4, SINGLE
 from tunelang.estimate.parameters import Architecture
 from tunelang.estimate.remedies import Remedy, nearest
 from tunelang.estimate.work import Work
@@ -132,6 +132,7 @@ def _place(machine: Machine, found: Fit) -> Place:
         device="cuda" if machine.kind == "gpu" else "cpu",
         gpu=gpu,
         gpus=machine.count if gpu else 0,
+        processes=machine.count,
         threads=found.threads,
         micro=found.micro,
         accumulate=found.accumulate,
@@ -170,15 +171,11 @@ def _offered(machine: Machine) -> str:
 
 
 def _parts(found: Fit) -> str:
-    parts = found.estimate
-    sizes = (
-        ("weights", parts.weights),
-        ("gradients", parts.gradients),
-        ("optimiser", parts.optimiser),
-        ("activations", parts.activations),
-        ("other", parts.other),
+    terms = found.estimate.terms
+    outside = found.estimate.peak - found.estimate.allocated
+    return ", ".join(
+        f"{name} {size / GIB:.1f}" for name, size in {**terms, "outside": outside}.items()
     )
-    return ", ".join(f"{name} {size / GIB:.1f}" for name, size in sizes)
 
 
 def _written(step: Step, remedy: Remedy) -> str:

@@ -89,7 +89,7 @@ def _too_big(
         "does-not-fit",
         f"stage `{step.name}` needs about {needs:.1f} GiB, and {name} offers {has:.1f}",
         stage.span,
-        f"weights {found.estimate.weights / GIB:.1f} (GiB)",
+        f"weights {found.estimate.terms['weights'] / GIB:.1f} (GiB)",
         others=(Label(hardware.span, "runs here"),) if hardware else (),
         help="take a larger device, or name other hardware with `on`",
     )
