@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tunelang.estimate.parameters import Architecture, Experts, Latent
+from tunelang.estimate.architecture import Architecture, Experts, Latent
 
 DENSE = ("llama", "mistral", "qwen2", "qwen3")
 MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "deepseek_v2", "deepseek_v3")
 # Qwen 2 and 2 MoE: biases on q, k and v. Qwen 3 and 3 MoE: norms of each head's q and k.
+QKV = ("q_proj", "k_proj", "v_proj")
 BIASED, NORMED = ("qwen2", "qwen2_moe"), ("qwen3", "qwen3_moe")
 
 
@@ -42,7 +43,8 @@ def _known(config: Mapping[str, Any], kind: str, name: str) -> Architecture | No
         vocab=int(config["vocab_size"]),
         positions=int(config.get("max_position_embeddings") or 0),
         tied=bool(config.get("tie_word_embeddings", False)),
-        bias=kind in BIASED and bool(config.get("qkv_bias", True)),
+        family=kind,
+        biases=QKV if kind in BIASED and bool(config.get("qkv_bias", True)) else (),
         qk_norm=kind in NORMED,
         whole_norm=kind == "olmoe",
         experts=mixture,

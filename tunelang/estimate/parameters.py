@@ -3,89 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
+from tunelang.estimate.architecture import Architecture as Architecture
+
 Targets = Literal["all_linear"] | tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Experts:
-    """The routed experts of a block: `count` gated feed-forwards of width `ffn`.
-
-    `active` of them see each token. The last `layers` blocks have them, the first ones are dense.
-    `shared` is the width of the feed-forward that every token passes; 0: none.
-    """
-
-    count: int
-    active: int
-    ffn: int
-    layers: int
-    shared: int = 0
-    shared_gate: bool = False  # Qwen 2 MoE weighs its shared expert
-
-
-@dataclass(frozen=True)
-class Latent:
-    """Multi-head latent attention of DeepSeek V2 and V3 (arXiv 2405.04434, section 2.1).
-
-    Ranks of the compressed queries (None: not compressed) and of keys and values; widths of a
-    head without and with rotation, and of its values.
-    """
-
-    query_rank: int | None
-    kv_rank: int
-    plain: int
-    rotated: int
-    value: int
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A Llama-like decoder. Widths in elements; `ffn` is one gated feed-forward matrix."""
-
-    name: str
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    ffn: int
-    vocab: int
-    positions: int
-    tied: bool
-    bias: bool = False  # on q, k and v, as Qwen 2 has
-    qk_norm: bool = False  # as Qwen 3 has
-    whole_norm: bool = False  # q and k are normed over all heads at once, as OLMoE does
-    experts: Experts | None = None
-    latent: Latent | None = None
-
-    @property
-    def query(self) -> int:
-        """Width of all queries."""
-        if self.latent:
-            return self.heads * (self.latent.plain + self.latent.rotated)
-        return self.heads * self.head_dim
-
-    @property
-    def kv(self) -> int:
-        """Width of all keys; for latent attention the mean of keys and values."""
-        if self.latent:
-            return (self.query + self.heads * self.latent.value) // 2
-        return self.kv_heads * self.head_dim
-
-    @property
-    def dense(self) -> int:
-        """Blocks without routed experts."""
-        return self.layers - (self.experts.layers if self.experts else 0)
-
-    @property
-    def inner(self) -> int:
-        """Width of the feed-forwards that one token passes in a usual block."""
-        if self.experts is None:
-            return self.ffn
-        return self.experts.shared + self.experts.active * self.experts.ffn
 
 
 def linears(a: Architecture) -> dict[str, tuple[int, int]]:
@@ -169,7 +92,7 @@ def _size(layers: Mapping[str, tuple[int, int]]) -> int:
 
 def block_count(a: Architecture) -> int:
     """Parameters of all blocks, norms, biases, routers and experts included."""
-    biases = (a.query + 2 * a.kv) if a.bias else 0
+    biases = sum(out for name, (_, out) in linears(a).items() if name in a.biases)
     routers = a.experts.layers * a.experts.count * a.hidden if a.experts else 0
     beside = a.layers * (2 * a.hidden + _norms(a) + biases)
     return linear_count(a) + beside + routers + routed_count(a)
