@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tunelang.catalog import stacks
+from tunelang.catalog.stacks import Stack
 from tunelang.estimate.parameters import (
     Architecture,
     Targets,
@@ -16,6 +18,8 @@ from tunelang.estimate.parameters import (
 NF4 = 0.5 + 1 / 64 + 4 / 16384  # bytes a weight, double quantised (QLoRA, arXiv 2305.14314)
 SINGLE = 0.5 + 4 / 64  # one fp32 constant for each block of 64 weights
 INT8 = 1.0  # and one fp32 scale a row, which is nothing beside it (arXiv 2208.07339)
+
+OURS = stacks.find(stacks.OURS)
 
 Sharding = Literal["none", "ddp", "zero1", "zero2", "zero3", "fsdp2"]
 Offload = Literal["none", "optimizer", "all"]
@@ -29,7 +33,8 @@ class Load:
     `scored` is the share of positions whose logits are computed; 0 for a reward model, which has
     no head. `share` of the routed experts of each block trains where weights are `experts`; `held`
     are bytes of a resting weight of a linear layer where they are `qlora`. Without `masters` full
-    tuning keeps no fp32 weights beside those of the precision, `width` bytes each.
+    tuning keeps no fp32 weights beside those of the precision, `width` bytes each. `stack` says
+    whose code runs: this project's worker, or another's that published measurements are of.
     """
 
     architecture: Architecture
@@ -52,6 +57,7 @@ class Load:
     scored: float = 1.0
     share: float = 0.0
     held: float = NF4
+    stack: Stack = OURS
 
 
 def trainable(load: Load) -> int:
