@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as slot
 from operator import attrgetter
 from typing import Any
 
 from tunelang.diagnostic import Diagnostic
+from tunelang.estimate.calibration import Calibration
+from tunelang.estimate.machine import Machine
+from tunelang.estimate.work import Work
 from tunelang.plan import experts, later
 from tunelang.plan.bases import NOWHERE, bases
 from tunelang.plan.checks import check as check_plan
 from tunelang.plan.data import Earlier, count, data_part, mixture_of
-from tunelang.plan.ir import Gate, Measure, Mixture, ModelRef, Plan, Step, StoreModel, Weights
+from tunelang.plan.ir import (
+    Budget,
+    Gate,
+    Measure,
+    Mixture,
+    ModelRef,
+    Plan,
+    Step,
+    StoreModel,
+    Weights,
+)
 from tunelang.plan.keys import key_of, stack
 from tunelang.plan.models import Base
 from tunelang.plan.passes import apply
@@ -60,8 +73,15 @@ class Building:
     extents: dict[str, Extent] = slot(default_factory=dict)
 
 
-def build(recipe: Recipe) -> tuple[Plan | None, list[Diagnostic]]:
-    """The plan of a sound recipe, and what only planning can find; no plan without all steps."""
+def build(
+    recipe: Recipe,
+    calibrations: Mapping[str, Calibration] | None = None,
+    works: dict[str, tuple[Work, Machine]] | None = None,
+) -> tuple[Plan | None, list[Diagnostic]]:
+    """The plan of a sound recipe, and what only planning can find; no plan without all steps.
+
+    Passes use the `calibrations` of devices, and put what they fitted into `works` (Context).
+    """
     building = Building(recipe)
     before = bases(recipe, building.stack, building.found)
     building.bases, building.steps = before.known, before.steps
@@ -69,14 +89,19 @@ def build(recipe: Recipe) -> tuple[Plan | None, list[Diagnostic]]:
         step = _step(stage, building)
         known = (building.steps.values(), building.found)
         building.steps |= {each.name: each for each in experts.steps(step, stage, recipe, known)}
-    plan = Plan(
-        recipe=recipe.source.name, profile=recipe.profile, steps=list(building.steps.values())
-    )
-    context = Context(recipe, building.bases, building.extents, building.found)
+    steps, budget = list(building.steps.values()), _budget(recipe)
+    plan = Plan(recipe=recipe.source.name, profile=recipe.profile, steps=steps, budget=budget)
+    around = (building.bases, building.extents, building.found)
+    context = Context(recipe, *around, calibrations or {}, {} if works is None else works)
     plan = apply(plan, context)
     building.found += check_plan(plan, context)
     whole = all(name in building.steps for name in recipe.stages)
     return (plan if whole else None), building.found
+
+
+def _budget(recipe: Recipe) -> Budget:
+    limits = {name: float(given.value.amount) for name, given in recipe.budget.items()}
+    return Budget(dollars=limits.get("cost"), seconds=limits.get("time"))
 
 
 def _step(stage: Declared, building: Building) -> Step | None:

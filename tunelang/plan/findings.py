@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,22 +20,35 @@ from tunelang.rules.allow import allowed
 from tunelang.source import Source
 
 if TYPE_CHECKING:
+    from tunelang.estimate.calibration import Calibration
+    from tunelang.estimate.machine import Machine
+    from tunelang.estimate.work import Work
     from tunelang.plan.ir import Plan
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found; `resolved` and `plan` are as far as the recipe is sound."""
+    """What was found; `resolved` and `plan` are as far as the recipe is sound.
+
+    `works` are what steps were fitted for, and on which machine.
+    """
 
     found: list[Diagnostic]
     resolved: Resolved | None = None
     plan: Plan | None = None
+    works: Mapping[str, tuple[Work, Machine]] = field(default_factory=dict)
 
 
-def of_file(path: Path, settings: Settings | None = None) -> Findings:
-    """Check and plan a recipe file under one profile."""
+def of_file(
+    path: Path,
+    settings: Settings | None = None,
+    calibrations: Mapping[str, Calibration] | None = None,
+) -> Findings:
+    """Check and plan a recipe file under one profile, with what was measured on devices."""
     scope, found = load(path)
-    return _planned(scope, found, settings or Settings()) if scope else Findings(found)
+    if scope is None:
+        return Findings(found)
+    return _planned(scope, found, settings or Settings(), calibrations)
 
 
 def of_every_profile(path: Path, settings: Settings | None = None) -> Findings:
@@ -75,14 +89,19 @@ def of_source(source: Source, folder: Path, settings: Settings) -> Findings:
     return _planned(scope, found, settings)
 
 
-def _planned(scope: Scope, text: list[Diagnostic], settings: Settings) -> Findings:
+def _planned(
+    scope: Scope,
+    text: list[Diagnostic],
+    settings: Settings,
+    calibrations: Mapping[str, Calibration] | None = None,
+) -> Findings:
     """`text` is what reading found; each settling starts from it."""
     resolved = resolve_scope(scope, list(text), settings)
     found = check(resolved)
-    plan = None
+    plan, works = None, dict[str, "tuple[Work, Machine]"]()
     if resolved.recipe is not None and not has_errors(found):
         from tunelang.plan.build import build  # pydantic is not needed to say what is misspelt
 
-        plan, more = build(resolved.recipe)
+        plan, more = build(resolved.recipe, calibrations, works)
         found += more
-    return Findings(allowed(resolved, found), resolved, plan)
+    return Findings(allowed(resolved, found), resolved, plan, works)

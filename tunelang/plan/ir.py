@@ -233,6 +233,13 @@ class Step(Frozen):
     after: list[str] = Field(default_factory=list)  # names of the steps this one needs
 
 
+class Budget(Frozen):
+    """What the whole recipe may take at most; None where it sets no limit."""
+
+    dollars: float | None = None
+    seconds: float | None = None
+
+
 class Plan(Frozen):
     """Steps in an order in which each comes after what it needs."""
 
@@ -240,3 +247,4 @@ class Plan(Frozen):
     recipe: str
     profile: str | None
     steps: list[Step]
+    budget: Budget = Budget()
