@@ -49,9 +49,10 @@ class Engine(Protocol):
     def optimizer(self, unit: str) -> Optimizer:
         """The optimizer of a unit: its `param_groups` take the learning rate."""
 
-    def compute(self, work: Callable[[], T]) -> T:
-        """Run `work`, which uses adopted modules. Every process calls it the same number of times,
-        with as many passes through the same layers."""
+    def compute(self, work: Callable[[], T], model: nn.Module | None = None) -> T:
+        """Run `work`, which uses adopted modules; of several models only the one that is named, and
+        a head that trains with it. Every process calls it the same number of times, with as many
+        passes through the same layers."""
 
     def backward(self, unit: str, loss: Tensor, *, last: bool) -> None:
         """Add the gradients of a loss; after the `last` micro-batch those of all are together."""

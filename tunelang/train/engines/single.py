@@ -33,7 +33,7 @@ class Single:
     def optimizer(self, unit: str) -> Optimizer:
         return self.optimizers[unit]
 
-    def compute(self, work: Callable[[], T]) -> T:
+    def compute(self, work: Callable[[], T], model: nn.Module | None = None) -> T:
         return work()
 
     def backward(self, unit: str, loss: Tensor, *, last: bool) -> None:
