@@ -90,9 +90,9 @@ def _of_stage(name: str, plan: Plan) -> Iterator[str]:
 
 
 def _why_it_runs(step: Step, plan: Plan, store: Store) -> Iterator[str]:
-    from tunelang.run.why import nearest
+    from tunelang.run.why import finished, nearest
 
-    near = nearest(store, step)
+    near = nearest(finished(store), step)
     if near is None:
         yield f"`{step.name}` will run: no `{step.method}` stage is in the store yet"
         return
