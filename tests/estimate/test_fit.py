@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tunelang.estimate.fit import micros
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.parameters import Architecture
+from tunelang.estimate.ways import micros
 from tunelang.estimate.work import Work
 
 CARD = Machine("gpu", None, 1, 80 * 2**30, 79 * 2**30, 1, None, bf16=True)
@@ -24,10 +24,10 @@ def work(batch: int, length: int = 512) -> Work:
 )
 def test_micro_batches_divide_the_batch(batch: int, found: list[int]) -> None:
     """Divisors up to 64, largest first; a batch of 10^18 rows, a slip of the pen, takes no time."""
-    assert micros(work(batch), CARD)[: len(found)] == found
+    assert micros(work(batch), CARD, 1)[: len(found)] == found
 
 
 def test_a_processor_gains_nothing_beyond_2048_tokens() -> None:
     """Four rows of 512 tokens, then fewer; one row where that alone is longer."""
-    assert micros(work(2**60), PROCESSOR) == [4, 2, 1]
-    assert micros(work(12, length=4096), PROCESSOR) == [1]
+    assert micros(work(2**60), PROCESSOR, 1) == [4, 2, 1]
+    assert micros(work(12, length=4096), PROCESSOR, 1) == [1]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from tunelang.estimate import fit, time
+from tunelang.estimate import reserve, time
+from tunelang.estimate.fit import SMALL
 from tunelang.estimate.load import NF4
 from tunelang.estimate.machine import Machine
+from tunelang.estimate.needs import basis, dollars, offered
 from tunelang.estimate.parameters import Architecture, count, linear_count
 from tunelang.estimate.predicted import Estimate
+from tunelang.estimate.reserve import Band, Fits
 
 AT_ONCE = {"gpu": 64, "cpu": 32}  # sequences; more share no more of a token's reading of weights
 # Bytes of a logit where it is looked at: fp32, and its softmax in fp32 or fp64 (train/sampling.py).
@@ -41,17 +43,16 @@ class Read:
     micro: int
     threads: int
     estimate: Estimate
-    fits: Literal["yes", "tight", "no"]
+    fits: Fits
 
 
 def read(work: Reading, machine: Machine) -> Read:
     """The most rows at once that fit well, else tightly, else one row."""
-    tried = [(micro, peak(work, machine, micro)) for micro in micros(work, machine)]
-    offered = fit.offered(machine)
-    for share, word in ((fit.ACCEPT, "yes"), (fit.REFUSE, "tight")):
+    tried = [(micro, band(work, machine, micro)) for micro in micros(work, machine)]
+    for verdict in ("yes", "tight"):
         for micro, needs in tried:
-            if needs <= share * offered:
-                return _read(work, machine, micro, word)  # type: ignore[arg-type]
+            if reserve.fits(needs, offered(machine)) == verdict:
+                return _read(work, machine, micro, verdict)
     return _read(work, machine, tried[-1][0], "no")
 
 
@@ -80,12 +81,10 @@ def passing(work: Reading, micro: int) -> float:
     return micro * (cache + layer + LOGIT * a.vocab)
 
 
-def peak(work: Reading, machine: Machine, micro: int) -> float:
-    """Bytes of the device, with what lies outside the allocator (estimate/fit.py)."""
+def band(work: Reading, machine: Machine, micro: int) -> Band:
+    """Bytes of the device, with what lies outside the allocator."""
     held = weights(work) + passing(work, micro)
-    if machine.kind == "cpu":
-        return held * fit.CPU_FACTOR + fit.CPU_PROCESS
-    return held * fit.RESERVED + fit.CONTEXT
+    return reserve.resident(held) if machine.kind == "cpu" else reserve.reserved(held)
 
 
 def seconds(work: Reading, machine: Machine, micro: int) -> float:
@@ -103,30 +102,31 @@ def seconds(work: Reading, machine: Machine, micro: int) -> float:
     return compute + groups * work.reply * work.width * size / (bandwidth * time.DECODE)
 
 
-def _read(work: Reading, machine: Machine, micro: int, word: Literal["yes", "tight", "no"]) -> Read:
-    small = count(work.architecture) < fit.SMALL
+def _read(work: Reading, machine: Machine, micro: int, word: Fits) -> Read:
+    small = count(work.architecture) < SMALL
     threads = 1 if small else machine.cores
     return Read(micro, threads, _estimate(work, machine, micro), word)
 
 
 def _estimate(work: Reading, machine: Machine, micro: int) -> Estimate:
-    needs, took = peak(work, machine, micro), seconds(work, machine, micro)
-    held = weights(work)
+    needs, took = band(work, machine, micro), seconds(work, machine, micro)
+    held, passed = weights(work), passing(work, micro)
     low, high = time.GPU_BAND if machine.kind == "gpu" else time.CPU_BAND
-    price = machine.price * machine.count if machine.price is not None else None
+    phase = "generation" if work.reply else "reading"
     return Estimate(
         parameters=count(work.architecture),
         trainable=0,
-        allocated=int(held + passing(work, micro)),
-        terms={"weights": int(held), "activations": int(passing(work, micro))},
-        peak=int(needs),
-        peak_low=int(needs * 0.7),
-        peak_high=int(needs * 1.4),
-        phase="generation" if work.reply else "reading",
+        allocated=int(held + passed),
+        terms={"weights": int(held), "activations": int(passed)},
+        phases={phase: int(held + passed)},
+        phase=phase,
+        peak=int(needs.middle),
+        peak_low=int(needs.low),
+        peak_high=int(needs.high),
         usable=machine.usable,
         seconds_low=time.START + took * low,
         seconds=time.START + took,
         seconds_high=time.START + took * high,
-        dollars=None if price is None else price * (time.START + took) / 3600,
-        basis="published formulas; nothing was measured on this machine",
+        dollars=dollars(machine, time.START + took),
+        basis=basis(machine),
     )

@@ -12,11 +12,18 @@ from typing import Literal
 
 from tunelang.catalog import gpus
 from tunelang.catalog.gpus import Gpu
+from tunelang.estimate.calibration import Calibration
 
 
 @dataclass(frozen=True)
 class Machine:
-    """`memory` and `usable` are bytes of one device (of the machine, for a CPU); `price` is $/h."""
+    """`count` devices, or processes of a CPU, on each of `nodes` machines.
+
+    `memory` and `usable` are bytes of one device, or of one process's part of a CPU's memory; so
+    are `cores`. `price` is $/h of one GPU, or of one machine without any. `host` is the memory
+    beside the GPUs of one machine, None where nobody said. `calibration` was measured on such a
+    device. `shardings` are those that its launcher can start; None: any.
+    """
 
     kind: Literal["cpu", "gpu"]
     gpu: Gpu | None
@@ -26,6 +33,22 @@ class Machine:
     cores: int
     price: float | None
     bf16: bool
+    nodes: int = 1
+    host: int | None = None
+    calibration: Calibration | None = None
+    shardings: tuple[str, ...] | None = None
+
+    @property
+    def devices(self) -> int:
+        """Of all machines together."""
+        return self.count * self.nodes
+
+    @property
+    def dollars(self) -> float | None:
+        """$/h of all of them, whether a step uses them or not."""
+        if self.price is None:
+            return None
+        return self.price * (self.devices if self.kind == "gpu" else self.nodes)
 
 
 @cache
@@ -37,7 +60,9 @@ def machine_here() -> Machine:
     found = _gpus_here()
     if found:
         gpu = found[0]
-        return Machine("gpu", gpu, 1, gpu.memory, gpu.usable, cores, None, gpu.bf16)
+        return Machine(
+            "gpu", gpu, 1, gpu.memory, gpu.usable, cores, None, gpu.bf16, host=_memory_here()
+        )
     memory = _memory_here()
     return Machine("cpu", None, 1, memory, memory, cores, None, _fast_bf16())
 

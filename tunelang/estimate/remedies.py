@@ -1,49 +1,145 @@
-"""What would make a step fit that does not: the nearest change to its recipe, with its figure."""
+"""What would make a step fit that does not: the smallest changes, each with its figure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tunelang.estimate.fit import ACCEPT, need, offered, ways
+from tunelang.catalog import gpus
+from tunelang.estimate import able
+from tunelang.estimate.layout import Layout
 from tunelang.estimate.machine import Machine
+from tunelang.estimate.needs import need
+from tunelang.estimate.ways import layouts
 from tunelang.estimate.work import Work
 
 RANK = 16  # of the adapters that are proposed: the commonest rank of published recipes
+LENGTHS = 64  # tokens of which a proposed length is a multiple
+SHORTEST = 256  # tokens below which cutting rows is no advice
+COUNTS = (2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """A field, its new value (a number, or a variant as text), and the peak it leads to."""
+    """A field of the stage or of its hardware, its new value as the recipe writes it, less the
+    noun, and the peak it leads to; `how` is the way to share devices where that changes."""
 
     field: str
     value: int | str
     peak: float
     fits: bool
+    how: str = ""
+    hardware: bool = False
 
 
-def nearest(work: Work, machine: Machine) -> Remedy:
-    """The first change that fits, else the last, which needs least."""
-    tried = [_tried(change, machine) for change in _changes(work)]
-    return next((each for each in tried if each.fits), tried[-1])
+Change = tuple[str, int | str, Work, Machine]
 
 
-def _tried(change: tuple[str, int | str, Work], machine: Machine) -> Remedy:
-    field, value, work = change
-    peak = min(need(work, machine, way).peak for way in ways(work, machine))
-    return Remedy(field, value, peak, peak <= ACCEPT * offered(machine))
+def remedies(work: Work, machine: Machine) -> list[Remedy]:
+    """Those that fit, by how little they change; where none does, the one that needs least."""
+    tried = [one for one in (_tried(change) for change in _changes(work, machine)) if one]
+    fitting = [one for one in tried if one.fits]
+    return fitting or sorted(tried, key=lambda one: one.peak)[:1]
 
 
-def _changes(work: Work) -> Iterator[tuple[str, int | str, Work]]:
-    """In the order of how little they change: results stay, then weights, then what is read."""
-    micro = work.micro or 1
-    while micro > 1:
-        micro //= 2
-        yield "micro", micro, replace(work, micro=micro)
+def nearest(work: Work, machine: Machine) -> Remedy | None:
+    """The first change that fits, else the one that needs least."""
+    return next(iter(remedies(work, machine)), None)
+
+
+def _changes(work: Work, machine: Machine) -> Iterator[Change]:
+    """In the order of how little they change: where it runs, what trains, what is read."""
+    if work.micro and work.micro > 1:
+        yield from _smaller(work, machine)
     if work.recompute is False:
-        yield "checkpointing", "auto", replace(work, recompute=None)
+        yield "checkpointing", "auto", replace(work, recompute=None), machine
+    if work.sharding:
+        yield "parallel.sharding", "auto", replace(work, sharding=None), machine
+    yield from _shorter(work, machine)
     for kind in {"full": ("lora", "qlora"), "lora": ("qlora",)}.get(work.weights, ()):
-        adapter = replace(work, weights=kind, rank=RANK, targets="all_linear")
-        yield "weights", f"{kind}(rank = {RANK})", adapter
-    half = max(1, work.length // 2)
-    yield "length", half, replace(work, length=half, prompt=work.prompt // 2)
+        yield "weights", f"{kind}(rank = {RANK})", _adapter(work, kind), machine
+    yield from _more(work, machine)
+    yield from _larger(work, machine)
+
+
+def _smaller(work: Work, machine: Machine) -> Iterator[Change]:
+    """The largest micro-batch that divides and fits, else one row."""
+    free = replace(work, micro=None)
+    sizes = sorted({each.micro for each in layouts(free, machine)} - {work.micro}, reverse=True)
+    changes = [replace(work, micro=size) for size in sizes if size < (work.micro or 1)]
+    fitting = (one for one in changes if _fits(one, machine))
+    found = next(fitting, changes[-1] if changes else None)
+    if found:
+        yield "micro", found.micro or 1, found, machine
+
+
+def _shorter(work: Work, machine: Machine) -> Iterator[Change]:
+    """The longest length that fits, by halving what lies between."""
+    low, high = SHORTEST // LENGTHS, (work.length - 1) // LENGTHS
+    if high < low or not _fits(_cut(work, low * LENGTHS), machine):
+        return
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _fits(_cut(work, middle * LENGTHS), machine):
+            low = middle
+        else:
+            high = middle - 1
+    yield "length", low * LENGTHS, _cut(work, low * LENGTHS), machine
+
+
+def _cut(work: Work, length: int) -> Work:
+    shorter = replace(work, length=length, mean_length=min(work.mean_length, length))
+    return replace(shorter, prompt=min(work.prompt, length))
+
+
+def _adapter(work: Work, kind: str) -> Work:
+    """Adapters on every linear layer; a policy's other roles become adapters on its base."""
+    changed = replace(work, weights=kind, kind=kind, rank=RANK, targets="all_linear", dora=False)
+    if work.reply:
+        judge = "adapter" if work.judge == "own" else work.judge
+        changed = replace(changed, reference="adapter_off", judge=judge)
+    return changed
+
+
+def _more(work: Work, machine: Machine) -> Iterator[Change]:
+    """The fewest devices on which it fits, of those that can share the batch."""
+    if not able.shardings(work.method, work.kind or work.weights) or machine.kind == "cpu":
+        return
+    for count in COUNTS:
+        more = replace(machine, count=count, nodes=1)
+        if count > machine.devices and work.batch % count == 0 and _fits(work, more):
+            yield "count", count, work, more
+            return
+
+
+def _larger(work: Work, machine: Machine) -> Iterator[Change]:
+    """The smallest GPU of the catalogue on which it fits."""
+    if machine.gpu is None:
+        return
+    every = filter(None, map(gpus.find, gpus.names()))
+    for gpu in sorted(every, key=lambda one: (one.usable, one.name)):
+        able_to = gpu.bf16 or work.precision == "fp32"
+        other = replace(machine, gpu=gpu, memory=gpu.memory, usable=gpu.usable)
+        if gpu.usable > machine.usable and able_to and _fits(work, other):
+            yield "gpu", gpu.name, work, other
+            return
+
+
+def _fits(work: Work, machine: Machine) -> bool:
+    """Memory grows with the rows at once, so that the fewest of each way tell."""
+    fewest: dict[tuple[object, ...], Layout] = {}
+    for one in layouts(work, machine):  # the most first
+        fewest[one.sharding, one.offload, one.checkpointing] = one
+    return any(need(work, machine, one).fits == "yes" for one in fewest.values())
+
+
+def _tried(change: Change) -> Remedy | None:
+    field, value, work, machine = change
+    found = [(one, need(work, machine, one)) for one in layouts(work, machine)]
+    if not found:
+        return None
+    fitting = (pair for pair in found if pair[1].fits == "yes")
+    layout, needs = next(fitting, min(found, key=lambda pair: pair[1].peak))
+    hardware = field in ("count", "gpu")
+    how = layout.sharding if layout.devices > 1 else ""
+    return Remedy(field, value, needs.peak, needs.fits == "yes", how, hardware)

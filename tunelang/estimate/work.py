@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunelang.estimate.load import NF4
+from tunelang.estimate.load import NF4, Offload, Sharding
 from tunelang.estimate.parameters import (
     Architecture,
     Targets,
@@ -13,6 +13,7 @@ from tunelang.estimate.parameters import (
     lora_count,
     selected_count,
 )
+from tunelang.estimate.roles import Judge, Reference
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,13 @@ class Work:
     """`batch` rows an update of at most `length` tokens each; ppo adds prompt and reply.
 
     `rows` are the sequences of one row: a preference pair has two. `weights` is the kind whose
-    memory is counted. `micro` and `recompute` (activations) are planned where they are None.
-    `share` of the routed experts train where weights are `experts`; full tuning without `masters`
-    keeps no fp32 weights beside those of the precision. `held` are bytes of a weight of `qlora`.
+    memory is counted, `kind` the one that is written. `share` of the routed experts train where
+    weights are `experts`; full tuning without `masters` keeps no fp32 weights beside those of the
+    precision. `held` are bytes of a weight of `qlora`. A policy samples a `batch` at a time and
+    updates on `minibatches` of it; `reference` and `judge` say what scores beside it.
+
+    Constraints of the recipe, planned where they are None: `micro`, `recompute` (activations),
+    `sharding` and `offload`.
     """
 
     architecture: Architecture
@@ -47,6 +52,15 @@ class Work:
     share: float = 0.0
     masters: bool = True
     held: float = NF4
+    kind: str = ""
+    dora: bool = False
+    optimizer: str = "adamw"
+    minibatches: int = 1
+    group: int = 1
+    reference: Reference = "none"
+    judge: Judge = "none"
+    sharding: Sharding | None = None
+    offload: Offload | None = None
 
     @property
     def positions(self) -> int:

@@ -141,15 +141,7 @@ def optimisation(**defaults: str) -> dict[str, Field]:
 
 
 def _kernels() -> dict[str, Field]:
-    """How the computation is carried out, and over how many devices each part is split."""
-    parallel = {
-        name: Field(Whole(), f"devices that {what}", optional=True, key=False, later=ALL)
-        for name, what in (
-            ("data", "hold the same weights and read other rows"),
-            ("tensor", "share each layer's matrices"),
-            ("pipeline", "hold other layers"),
-        )
-    }
+    """How the computation is carried out, and how devices share it."""
     return {
         "attention": Field(
             Symbol(("sdpa", "flash", "eager")),
@@ -161,7 +153,38 @@ def _kernels() -> dict[str, Field]:
         "deterministic": Field(
             Flag(), "only kernels that give the same bits every time", "false", later=("true",)
         ),
-        "parallel": Field(Group(parallel), "how devices share the work"),
+        "parallel": Field(Group(_parallel()), "how devices share the work"),
+    }
+
+
+def _parallel() -> dict[str, Field]:
+    """Over how many devices each part is split, and what each of them holds."""
+    sizes = {
+        "data": Field(
+            Whole(), "devices that read other rows; all of them", optional=True, key=False
+        ),
+        **{
+            name: Field(Whole(), f"devices that {what}", optional=True, key=False, later=ALL)
+            for name, what in (
+                ("tensor", "share each layer's matrices"),
+                ("pipeline", "hold other layers"),
+            )
+        },
+    }
+    return {
+        **sizes,
+        "sharding": Field(
+            Symbol(("auto", "ddp", "zero1", "zero2", "zero3", "fsdp2")),
+            "what each device holds; planned from memory and time unless given",
+            "auto",
+            key=False,
+        ),
+        "offload": Field(
+            Symbol(("auto", "none", "optimizer", "all")),
+            "what waits in the memory beside the GPUs; planned unless given",
+            "auto",
+            key=False,
+        ),
     }
 
 

@@ -139,6 +139,11 @@ def _hardware() -> Mapping[str, Field]:
         "count": Field(Whole(), "how many of them a machine has; of a CPU: processes", "1"),
         "nodes": Field(Whole(), "how many machines", "1"),
         "memory": Field(Measure("bytes"), "memory of one device", optional=True),
+        "host_memory": Field(
+            Measure("bytes"),
+            "memory of one machine beside its GPUs; without it nothing is offloaded there",
+            optional=True,
+        ),
         "cores": Field(Whole(), "CPU cores", optional=True),
         "disk": Field(Measure("bytes"), "free disk for artifacts and checkpoints", optional=True),
         "price": Field(Measure("dollars/h"), "price of one device per hour", optional=True),

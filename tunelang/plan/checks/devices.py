@@ -1,16 +1,19 @@
-"""Rules on how devices share a stage: TL705, TL706 and TL709."""
+"""Rules on how devices share a stage: TL705, TL706, TL709 and TL714."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
 
+from tunelang.catalog.launchers import scheduler_cannot, starter_cannot
 from tunelang.diagnostic import Diagnostic, Label, error, hint
+from tunelang.estimate import able
+from tunelang.estimate.machine import Machine
 from tunelang.plan.checks.hardware import placed
 from tunelang.plan.ir import Plan, Step
-from tunelang.plan.machines import hardware_of
+from tunelang.plan.machines import hardware_of, starter_of
 from tunelang.plan.passes.context import Context
-from tunelang.plan.passes.place import architecture_of
+from tunelang.plan.passes.works import architecture_of
 from tunelang.recipe.model import Declared
 from tunelang.rules.edits import setting
 
@@ -27,7 +30,7 @@ def wrong_gpu_count(plan: Plan, context: Context) -> Iterator[Diagnostic]:
     """TL705: the parallel sizes do not multiply to the count. `data` may be left to the plan."""
     for step, stage, machine in placed(plan, context):
         sizes = _sizes(stage)
-        total, count = prod(sizes.values()), machine.count
+        total, count = prod(sizes.values()), machine.devices
         wrong = total != count if "data" in sizes else count % total != 0
         if not sizes or not wrong:
             continue
@@ -69,17 +72,37 @@ def heads_not_divisible(plan: Plan, context: Context) -> Iterator[Diagnostic]:
 
 
 def idle_gpus(plan: Plan, context: Context) -> Iterator[Diagnostic]:
-    """TL709: an update of ppo has fewer episodes than there are GPUs.
+    """TL709: a stage has more devices than it can give work to.
 
-    For other methods that is an error: their batch could not be made up at all (TL604).
+    An update of ppo may have fewer episodes than there are devices; for other methods that is an
+    error, since their batch could not be made up at all (TL604). Some stages run in one process.
     """
     for step, stage, machine in placed(plan, context):
+        assert step.weights
+        why = able.alone(step.method, step.weights.kind)
+        if why and machine.devices > 1:
+            yield _alone(step, stage, (machine, why), context)
+            continue
         minibatches = stage.get("rollout.minibatches")
-        if not (minibatches and step.batch and machine.count > 1):
+        if not (minibatches and step.batch and machine.devices > 1):
             continue
         size = step.batch.size // int(minibatches)
-        if size < machine.count <= step.batch.size:
-            yield _idle(step, stage, (size, machine.count))
+        if size < machine.devices <= step.batch.size:
+            yield _idle(step, stage, (size, machine.devices))
+
+
+def _alone(step: Step, stage: Declared, had: tuple[Machine, str], context: Context) -> Diagnostic:
+    machine, why = had
+    hardware = hardware_of(stage, context.recipe)
+    return hint(
+        "TL709",
+        "idle-gpus",
+        f"`{step.name}` uses one of {machine.devices} devices: {why}",
+        stage.span_of("on"),
+        "one of these works",
+        others=(Label(hardware.span, f"has {machine.devices}"),) if hardware else (),
+        help="the others wait, and are paid for; a hardware block with `count = 1` is enough",
+    )
 
 
 def _idle(step: Step, stage: Declared, sizes: tuple[int, int]) -> Diagnostic:
@@ -89,12 +112,48 @@ def _idle(step: Step, stage: Declared, sizes: tuple[int, int]) -> Diagnostic:
     return hint(
         "TL709",
         "idle-gpus",
-        f"an update of `{step.name}` has {size} episodes, so {count - size} of {count} GPUs wait",
+        f"an update of `{step.name}` has {size} episodes, so {count - size} of {count} devices "
+        "wait",
         stage.span_of("rollout.minibatches"),
         f"{size} episodes an update",
-        help=f"`minibatches = {fewer}` gives every GPU an episode at least",
+        help=f"`minibatches = {fewer}` gives every device an episode at least",
         fix=setting(stage, "rollout.minibatches", str(fewer)),
     )
 
 
-RULES = (wrong_gpu_count, heads_not_divisible, idle_gpus)
+def launcher_cannot(plan: Plan, context: Context) -> Iterator[Diagnostic]:
+    """TL714: the launcher that the hardware names cannot start the stage as it is planned."""
+    for step, stage, _ in placed(plan, context):
+        hardware = hardware_of(stage, context.recipe)
+        refused = _refused(step, starter_of(hardware)) if hardware else None
+        if hardware and refused:
+            named, why = refused
+            yield error(
+                "TL714",
+                "backend-cannot",
+                f"`{named}` cannot start `{step.name}`: {why}",
+                hardware.span_of("launcher"),
+                "cannot start it",
+                others=(Label(stage.span, "runs here"),),
+                help="without `launcher` the plan takes one that can",
+            )
+
+
+def _refused(step: Step, starter: str | None) -> tuple[str, str] | None:
+    """The launcher or scheduler that cannot, and why (catalog/launchers.py)."""
+    place = step.place
+    if starter and place.launcher == starter:
+        why = starter_cannot(
+            starter, processes=place.processes, nodes=place.nodes, sharding=place.sharding
+        )
+        return (starter, why) if why else None
+    if place.submit is None:
+        return None
+    submit = place.submit
+    why = scheduler_cannot(
+        submit.kind, submit.options, nodes=place.nodes, starter=place.launcher, reads=[]
+    )
+    return (submit.kind, why) if why else None
+
+
+RULES = (wrong_gpu_count, heads_not_divisible, idle_gpus, launcher_cannot)

@@ -12,7 +12,7 @@ from tunelang.plan.checks.hardware import placed
 from tunelang.plan.ir import Plan, Step
 from tunelang.plan.machines import hardware_of
 from tunelang.plan.passes.context import Context
-from tunelang.plan.passes.place import work_of
+from tunelang.plan.passes.works import work_of
 from tunelang.recipe.model import Declared
 from tunelang.rules.edits import setting
 
@@ -76,7 +76,7 @@ def needless_recompute(plan: Plan, context: Context) -> Iterator[Diagnostic]:
         if work is None or not work.recompute:
             continue
         free = fit(change(work, recompute=False), machine)
-        if free.fits == "yes" and free.sharding == step.place.sharding:
+        if free and free.fits == "yes" and free.sharding == step.place.sharding:
             faster = 1 - free.estimate.seconds / step.estimate.seconds if step.estimate else 0.0
             yield hint(
                 "TL712",

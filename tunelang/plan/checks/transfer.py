@@ -11,7 +11,7 @@ from tunelang.estimate.parameters import Architecture
 from tunelang.methods.transfer import FAINT
 from tunelang.plan.ir import Plan, Step
 from tunelang.plan.passes.context import Context
-from tunelang.plan.passes.place import architecture_of
+from tunelang.plan.passes.works import architecture_of
 from tunelang.recipe.model import Choice, Declared
 from tunelang.rules.edits import setting
 from tunelang.rules.tuning import rate

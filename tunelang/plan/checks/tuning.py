@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import lcm
 
 from tunelang.diagnostic import Diagnostic, Fix, Label, error, warning
+from tunelang.estimate import able
 from tunelang.plan.ir import Plan, Schedule, Step
-from tunelang.plan.machines import hardware_of
+from tunelang.plan.machines import machine_of
 from tunelang.plan.passes.context import Context
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared, Recipe, Sweep
@@ -24,29 +26,32 @@ def _trained(plan: Plan, context: Context) -> Iterator[tuple[Step, Schedule, Dec
 
 
 def batch_not_divisible(plan: Plan, context: Context) -> Iterator[Diagnostic]:
-    """TL604: a batch is micro × accumulation × GPUs."""
+    """TL604: a batch is micro × accumulation × devices, and is never changed to make it so."""
     for step, _, stage in _trained(plan, context):
-        devices = _devices(stage, context.recipe)
+        devices = _devices(step, stage, context.recipe)
         given: Quantity | None = stage.get("micro")
         size = step.batch.size if step.batch else 0
         micro = int(given.amount) if given else 1
         if not size or size % (micro * devices) == 0:
             continue
-        at_once = f"{micro} on each of {devices} GPUs" if devices > 1 else f"{micro} at once"
+        at_once = f"{micro} on each of {devices} devices" if devices > 1 else f"{micro} at once"
+        unit = lcm(micro * devices, stage.get("rollout.group") or 1)
         yield error(
             "TL604",
             "batch-not-divisible",
             f"the batch of `{stage.name}` is {size}, which {at_once} cannot make up",
             stage.span_of("micro" if given else _batch(stage)),
             f"{size} is no multiple of {micro * devices}",
-            help=_mended(size, micro * devices, "less at once" if given else "fewer GPUs"),
+            help=_mended(size, unit, "less at once" if given else "fewer devices"),
             fix=_smaller(stage, given, size, devices) if given else None,
         )
 
 
-def _devices(stage: Declared, recipe: Recipe) -> int:
-    hardware = hardware_of(stage, recipe)
-    return int(hardware.get("count")) if hardware and hardware.get("gpu") else 1
+def _devices(step: Step, stage: Declared, recipe: Recipe) -> int:
+    """Those that share the stage's batch."""
+    machine = machine_of(stage, recipe)
+    shared = step.weights and able.shardings(step.method, step.weights.kind)
+    return machine.devices if machine and shared else 1
 
 
 def _batch(stage: Declared) -> str:

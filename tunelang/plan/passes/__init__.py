@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tunelang.plan.ir import Plan
-from tunelang.plan.passes.budget import budget
 from tunelang.plan.passes.context import Context
+from tunelang.plan.passes.cost import cost
+from tunelang.plan.passes.fit import laid_out
 from tunelang.plan.passes.place import place
-from tunelang.plan.passes.reference import reference
-from tunelang.plan.passes.scoring import scoring
+from tunelang.plan.passes.recompute import recompute
 
-ORDER = (place, reference, scoring, budget)
+ORDER = (laid_out, place, recompute, cost)
 
 
 def apply(plan: Plan, context: Context) -> Plan:

@@ -1,13 +1,16 @@
-"""Where steps that train nothing run, and what they are predicted to need."""
+"""Steps that train nothing: how many rows they read at once, and what they are predicted to need.
+
+They run on one device: nothing that is only read is split over several.
+"""
 
 from __future__ import annotations
 
 from tunelang.diagnostic import Diagnostic, Label, error, warning
-from tunelang.estimate.fit import offered
 from tunelang.estimate.inference import Read, Reading, read
 from tunelang.estimate.machine import Machine
+from tunelang.estimate.needs import offered
 from tunelang.estimate.parameters import Architecture
-from tunelang.plan.ir import Place, Step
+from tunelang.plan.ir import Step
 from tunelang.plan.machines import hardware_of, machine_of
 from tunelang.plan.passes.context import Context
 from tunelang.plan.schedule import CHARACTERS_PER_TOKEN
@@ -19,16 +22,21 @@ GIB = 2**30
 WHOLE = ("merge", "export")  # methods that hold weights in fp32 and pass no rows
 
 
-def placed(step: Step, stage: Declared, shape: Architecture, context: Context) -> Step:
-    """The step with its place and estimate; TL701 where it does not fit."""
-    machine = machine_of(stage, context.recipe)
+def fitted(step: Step, stage: Declared, shape: Architecture, context: Context) -> Step:
+    """The step with its layout and estimate; TL701 where it does not fit."""
+    machine = machine_of(stage, context.recipe, context.calibrations)
     if machine is None:
         return step
-    work = work_of(step, stage, shape, context)
-    found = read(work, machine)
+    found = read(work_of(step, stage, shape, context), machine)
     if found.fits == "no":
         context.found.append(_too_big(step, stage, (machine, found), context))
-    place = one_device(machine, found)
+    return alone(step, found)
+
+
+def alone(step: Step, found: Read) -> Step:
+    """The step as one process runs it."""
+    update = {"micro": found.micro, "threads": found.threads}
+    place = step.place.model_copy(update=update)
     return step.model_copy(update={"place": place, "estimate": found.estimate})
 
 
@@ -58,22 +66,6 @@ def _prompt(step: Step, context: Context) -> int:
     if extent is None or not (extent.rows and extent.characters):
         return length
     return min(length, round(extent.characters / extent.rows / CHARACTERS_PER_TOKEN) or 1)
-
-
-def one_device(machine: Machine, found: Read) -> Place:
-    """One device: nothing that is only read is split over several."""
-    gpu = machine.gpu.name if machine.gpu else None
-    return Place(
-        device="cuda" if gpu else "cpu",
-        gpu=gpu,
-        gpus=1 if gpu else 0,
-        threads=found.threads,
-        micro=found.micro,
-        accumulate=1,
-        checkpointing=False,
-        sharding="none",
-        launcher="local",
-    )
 
 
 def _too_big(

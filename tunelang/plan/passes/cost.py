@@ -1,4 +1,4 @@
-"""The budget pass: predicted cost and time against what the recipe allows."""
+"""The cost pass: predicted cost and time against what the recipe allows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tunelang.plan.passes.context import Context
 from tunelang.units import show
 
 
-def budget(plan: Plan, context: Context) -> Plan:
+def cost(plan: Plan, context: Context) -> Plan:
     """TL707 over-budget and TL708 over-time; the plan itself is unchanged."""
     estimates = [step.estimate for step in plan.steps if step.estimate]
     limits = context.recipe.budget

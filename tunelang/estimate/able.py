@@ -1,0 +1,52 @@
+"""What workers can share between processes: by method and by what trains.
+
+The one table of it. A way stands here once it was run by two processes against one
+(tests/integration), and everything else runs in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tunelang.estimate.load import Offload, Sharding
+
+# In the order of preference: the least that is moved between devices comes first. FSDP2 before
+# ZeRO-3, whose buckets cost memory of their own (planner notes, section 3).
+EVERY: tuple[Sharding, ...] = ("ddp", "zero1", "zero2", "fsdp2", "zero3")
+REPLICATED: tuple[Sharding, ...] = ("ddp", "zero1", "zero2")
+
+METHODS: Mapping[str, tuple[Sharding, ...]] = {
+    **dict.fromkeys(("sft", "instruction_tuning", "domain_adaptation", "multi_task"), EVERY),
+    **dict.fromkeys(("reward_modeling", "comparative_ranking"), EVERY),
+    **dict.fromkeys(("dpo", "ipo", "simpo", "orpo", "kto"), EVERY),
+    **dict.fromkeys(("ppo", "grpo", "rloo"), EVERY),
+}
+# 4-bit weights are no floating-point numbers that could be cut into shards.
+KINDS: Mapping[str, tuple[Sharding, ...]] = {"full": EVERY, "lora": EVERY, "qlora": REPLICATED}
+
+# What can wait in the memory beside the GPUs, from the least to the most.
+OFFLOADS: Mapping[Sharding, tuple[Offload, ...]] = {
+    "zero1": ("none", "optimizer"),
+    "zero2": ("none", "optimizer"),
+    "zero3": ("none", "optimizer", "all"),
+    "fsdp2": ("none", "all"),
+}
+
+
+def shardings(method: str, kind: str) -> tuple[Sharding, ...]:
+    """The ways in which several processes can share a stage; none: it runs in one."""
+    by_kind = KINDS.get(kind, ())
+    return tuple(way for way in METHODS.get(method, ()) if way in by_kind)
+
+
+def offloads(sharding: Sharding) -> tuple[Offload, ...]:
+    """What can be moved out of a device under a way of sharding."""
+    return OFFLOADS.get(sharding, ("none",))
+
+
+def alone(method: str, kind: str) -> str:
+    """Why a stage runs in one process, for people; the empty string where it need not."""
+    if shardings(method, kind):
+        return ""
+    what = f"`weights = {kind}`" if method in METHODS else f"`{method}`"
+    return f"{what} runs in one process in this version"

@@ -1,0 +1,153 @@
+"""What a step needs when it is laid out in one way: memory of a device, time, money.
+
+One layout costs some 50 microseconds, so that a fit can try a thousand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tunelang.estimate import reserve
+from tunelang.estimate.layout import Layout
+from tunelang.estimate.load import Load
+from tunelang.estimate.machine import Machine
+from tunelang.estimate.memory import Memory
+from tunelang.estimate.predicted import Estimate
+from tunelang.estimate.reserve import Band, Fits
+from tunelang.estimate.roles import Critic, Roles, step_memory
+from tunelang.estimate.time import Seconds, seconds
+from tunelang.estimate.work import Work
+
+CPU_SHARE = 0.5  # of a CPU machine's memory: the rest is everything else's
+SAMPLED = 64  # episodes that are sampled at once (train/policy_run.py)
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes of one device: what tensors take, and the band of what it must have for them."""
+
+    memory: Memory
+    band: Band
+    fits: Fits
+
+    @property
+    def peak(self) -> float:
+        return self.band.middle
+
+
+def offered(machine: Machine) -> float:
+    """Bytes that a step may plan with; a CPU's memory is shared with everything else."""
+    return machine.usable * (CPU_SHARE if machine.kind == "cpu" else 1.0)
+
+
+def need(work: Work, machine: Machine, layout: Layout) -> Need:
+    """What one device needs for a step that is laid out so."""
+    found = step_memory(load_of(work, layout), roles_of(work))
+    band = _band(found.allocated, work, machine, layout)
+    return Need(found, band, reserve.fits(band, offered(machine)))
+
+
+def _band(allocated: float, work: Work, machine: Machine, layout: Layout) -> Band:
+    if machine.kind == "cpu":
+        return reserve.resident(allocated)
+    return reserve.reserved(
+        allocated,
+        loss=layout.loss,
+        sharding=layout.sharding,
+        devices=layout.devices,
+        trains_all=work.weights == "full",
+    )
+
+
+def load_of(work: Work, layout: Layout) -> Load:
+    """One micro-batch on one device."""
+    return Load(
+        architecture=work.architecture,
+        weights=work.weights,
+        tokens=layout.micro * work.rows * work.positions,
+        rank=work.rank,
+        targets=work.targets,
+        dora=work.dora,
+        checkpointing=layout.checkpointing,
+        accumulates=layout.accumulate > work.minibatches,
+        width=work.width,
+        masters=work.weights == "full" and work.precision != "fp32" and work.masters,
+        optimizer=layout.optimizer,
+        loss=layout.loss,
+        sharding=layout.sharding,
+        devices=layout.devices,
+        offload=layout.offload,
+        scored=_scored(work),
+        share=work.share,
+        held=work.held,
+    )
+
+
+def _scored(work: Work) -> float:
+    """Positions whose logits are computed: replies for ppo, none for a reward model."""
+    if work.method == "reward_modeling":
+        return 0.0
+    return work.reply / work.positions if work.reply else 1.0
+
+
+def roles_of(work: Work) -> Roles:
+    """Who is in memory beside what trains."""
+    if work.reply:
+        own: Critic = "own" if work.weights == "full" else "adapter"
+        return Roles(
+            family="policy",
+            prompt=work.prompt,
+            reply=work.reply,
+            sampled=min(SAMPLED, work.batch),
+            group=work.group,
+            reference="own" if own == "own" else work.reference,
+            critic=own if work.critic else "none",
+            judge=work.judge,
+        )
+    if work.method == "reward_modeling":
+        return Roles("reward", work.rows)
+    if work.rows > 1 or work.reference != "none":
+        return Roles("comparisons", work.rows, reference=work.reference, judge=work.judge)
+    return Roles()
+
+
+def predicted(work: Work, machine: Machine, layout: Layout, need: Need) -> Estimate:
+    """What a plan says of a step."""
+    time = seconds_of(work, machine, layout)
+    memory, band = need.memory, need.band
+    return Estimate(
+        parameters=work.parameters,
+        trainable=work.trained,
+        allocated=int(memory.allocated),
+        terms={name: int(size) for name, size in memory.terms.items() if size >= 1},
+        phases={name: int(size) for name, size in memory.phases.items()},
+        phase=memory.phase,
+        peak=int(band.middle),
+        peak_low=int(band.low),
+        peak_high=int(band.high),
+        usable=machine.usable,
+        seconds_low=time.low,
+        seconds=time.middle,
+        seconds_high=time.high,
+        dollars=dollars(machine, time.middle),
+        basis=basis(machine),
+    )
+
+
+def seconds_of(work: Work, machine: Machine, layout: Layout) -> Seconds:
+    """The whole step: start, every update, and for policies every rollout."""
+    shared = replace(machine, count=layout.devices, nodes=1)
+    return seconds(work, shared, checkpointing=layout.checkpointing)
+
+
+def dollars(machine: Machine, seconds: float) -> float | None:
+    """The price of the whole machine for so long: what a step leaves idle is paid for, too."""
+    return None if machine.dollars is None else machine.dollars * seconds / 3600
+
+
+def basis(machine: Machine) -> str:
+    """What the figures rest on."""
+    measured = machine.calibration
+    if measured is None:
+        return "published formulas"
+    return f"the calibration of {measured.device}, {measured.steps} steps, {measured.date}"
