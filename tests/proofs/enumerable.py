@@ -18,18 +18,19 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tunelang.plan.ir import Weights
 from tunelang.train import trainable
+from tunelang.train.engines.engine import Unit
 from tunelang.train.evaluate import Lens
 from tunelang.train.experience import (
     Algorithm,
     Learner,
     Settings,
-    Stats,
     learn,
     log_probabilities_of,
     rollout,
 )
 from tunelang.train.generate import Sampling
 from tunelang.train.model import Loaded
+from tunelang.train.policy_stats import Stats
 from tunelang.train.roles import Cast, Critic, Judge, Role
 from tunelang.train.rollout import Episode, sample
 
@@ -114,7 +115,19 @@ def optimizers(who: Cast, lr: float) -> list[torch.optim.Optimizer]:
     own = trainable.adapter_parameters(who.trained.model, "policy")
     theirs = trainable.adapter_parameters(who.trained.model, "value")
     theirs += list(who.critic.head.parameters())
-    return [torch.optim.Adam(own, lr=lr, eps=1e-5), torch.optim.Adam(theirs, lr=lr / 2)]
+    return adopted(who, torch.optim.Adam(own, lr=lr, eps=1e-5), torch.optim.Adam(theirs, lr=lr / 2))
+
+
+def adopted(who: Cast, *held: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
+    """The optimizers of the policy and of the value model, if given, in the hands of its engine."""
+    pairs = zip(("policy", "value"), held, strict=False)
+    who.policy.engine.adopt([unit(name, optimizer) for name, optimizer in pairs])
+    return list(held)
+
+
+def unit(name: str, optimizer: torch.optim.Optimizer) -> Unit:
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    return Unit(name, {}, {str(at): w for at, w in enumerate(weights)}, lambda _: optimizer)
 
 
 def draw(who: Cast, chosen: list[list[int]], seed: int) -> list[Episode]:
@@ -139,7 +152,7 @@ def train(
         picked = torch.randint(0, 8, (EPISODES // group,), generator=order)
         drawn = draw(who, [asked[i] for i in picked.repeat_interleave(group)], at)
         found = rollout(who, drawn, scores_of(drawn, rewards), beta, algorithm.settings)
-        stats = learn(who, algorithm.experience(who, found), Learner(algorithm, held, order))
+        stats = learn(who, algorithm.experience(who, found), Learner(algorithm, order))
         if at == 0:
             starts_at_its_reference(stats, found.kl)
 

@@ -18,10 +18,11 @@ from tunelang.errors import UserError
 from tunelang.plan.ir import StoreModel
 from tunelang.train import policy_checks
 from tunelang.train.evaluate import Lens
-from tunelang.train.experience import Rollout, Settings, Stats, log_probabilities_of
+from tunelang.train.experience import Rollout, Settings, log_probabilities_of
 from tunelang.train.generate import Sampling
 from tunelang.train.job import Job
 from tunelang.train.policy_run import State
+from tunelang.train.policy_stats import Stats
 from tunelang.train.roles import Role
 from tunelang.train.rollout import sample
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from enumerable import (
     LENS,
+    adopted,
     closes_most_of_the_gap,
     draw,
     kl_of,
@@ -62,11 +63,11 @@ def test_micro_batches_do_not_change_an_update() -> None:
         who, algorithm = toy(), ppo(micro=micro, epochs=1, minibatches=1)
         own = trainable.adapter_parameters(who.trained.model, "policy")
         theirs = trainable.adapter_parameters(who.trained.model, "value")
-        held = [torch.optim.SGD(own, lr=0.1), torch.optim.SGD(theirs, lr=0.1)]
+        adopted(who, torch.optim.SGD(own, lr=0.1), torch.optim.SGD(theirs, lr=0.1))
         drawn = draw(who, prompts() * 8, 5)
         found = rollout(who, drawn, scores_of(drawn, table()), 0.1, algorithm.settings)
         order = torch.Generator().manual_seed(0)
-        learn(who, algorithm.experience(who, found), Learner(algorithm, held, order))
+        learn(who, algorithm.experience(who, found), Learner(algorithm, order))
         ends.append(torch.cat([w.detach().flatten() for w in (*own, *theirs)]))
     assert (ends[0] - ends[1]).abs().max() < 1e-6
 

@@ -12,12 +12,14 @@ from workshop import Shop, part, preferences, texts, training
 
 from tunelang.plan.ir import Gate, Measure, Step
 from tunelang.train import trainable
+from tunelang.train.casting import cast
+from tunelang.train.engines.single import Single
 from tunelang.train.evaluate import Lens
 from tunelang.train.experience import log_probabilities_of, settings_of
 from tunelang.train.generate import Sampling, draw, left_padded
 from tunelang.train.generate import step as advance
 from tunelang.train.ppo import critic_of
-from tunelang.train.roles import Cast, Judge, Role, cast, score, values
+from tunelang.train.roles import Cast, Judge, Role, score, values
 from tunelang.train.rollout import Episode, collate, sample
 from tunelang.train.scoring import scores_of
 from tunelang.train.speech import Speech
@@ -36,7 +38,7 @@ def casting(shop: Shop, step: Step) -> Cast:
     """The roles of a step as `run` casts them."""
     quant = trainable.quantised(step)
     start = shop.load(step.inputs["policy"].key, precision=trainable.storage(step), quant=quant)  # type: ignore[union-attr]
-    return cast(step, shop.job(step), start, Speech(start.tokenizer, start.template))
+    return cast(step, shop.job(step), start, Speech(start.tokenizer, start.template), Single())
 
 
 def judge_of(who: Cast) -> Judge:

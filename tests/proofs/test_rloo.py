@@ -20,7 +20,8 @@ from enumerable import (
 
 from tunelang.train import advantages as adv
 from tunelang.train import trainable
-from tunelang.train.experience import Part, Stats, log_probabilities_of, rollout
+from tunelang.train.experience import Part, log_probabilities_of, rollout
+from tunelang.train.policy_stats import Stats
 from tunelang.train.rloo import Rloo
 from tunelang.train.rollout import Episode, collate, reply_log_probabilities
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from enumerable import settings
+from enumerable import settings, unit
 from torch import Tensor
 from workshop import TINY, Shop
 
@@ -26,6 +26,7 @@ from tunelang.train import experience, trainable
 from tunelang.train.evaluate import Lens
 from tunelang.train.experience import Algorithm, Learner, learn, rollout
 from tunelang.train.grpo import Grpo
+from tunelang.train.policy_stats import Stats
 from tunelang.train.rloo import Rloo
 from tunelang.train.roles import Cast, Role
 from tunelang.train.rollout import Episode
@@ -136,19 +137,20 @@ def ours(
     gradients: list[list[Tensor]] = []
     losses: list[float] = []
     plain = experience.step
-    add = experience.Stats.add
+    add = Stats.add
 
-    def seen(optimizer: Any, most: float) -> None:
+    def seen(engine: Any, name: str, most: float) -> None:
         gradients.append([w.grad.clone() for w in weights if w.grad is not None])
-        plain(optimizer, most)
+        plain(engine, name, most)
 
-    def noted(stats: experience.Stats, found: dict[str, float]) -> None:
+    def noted(stats: Stats, found: dict[str, float]) -> None:
         losses.append(found["policy_loss"])
         add(stats, found)
 
     monkeypatch.setattr(experience, "step", seen)
-    monkeypatch.setattr(experience.Stats, "add", noted)
-    learner = Learner(algorithm, [torch.optim.SGD(weights, lr=LR)], torch.Generator())
+    monkeypatch.setattr(Stats, "add", noted)
+    who.policy.engine.adopt([unit("policy", torch.optim.SGD(weights, lr=LR))])
+    learner = Learner(algorithm, torch.Generator())
     for first in (0, 2):
         rows = [
             Episode(PROMPTS[at], reply, False) for at in (first, first + 1) for reply in REPLIES[at]

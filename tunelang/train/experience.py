@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
-from tunelang.train import policy_losses as pl
+from tunelang.train.engines.engine import Engine
 from tunelang.train.evaluate import Lens
 from tunelang.train.job import fail
 from tunelang.train.losses import log_probabilities
-from tunelang.train.roles import Cast, Role, speaking
+from tunelang.train.policy_stats import Stats, merged
+from tunelang.train.roles import POLICY, VALUE, Cast, Role, recomputing, speaking
 from tunelang.train.rollout import (
     Episode,
     Episodes,
@@ -88,12 +88,18 @@ class Experience:
 
 @dataclass(frozen=True)
 class Part:
-    """A micro-batch: which episodes, as tensors, and the whole minibatch's replies and tokens."""
+    """A micro-batch: which episodes, as tensors, and the whole minibatch's replies and tokens.
+
+    `ends` are the units whose gradients it completes. One that does not count is computed to keep
+    step with the other processes, and adds nothing.
+    """
 
     numbers: list[int]
     episodes: Episodes
     replies: int
     tokens: int
+    ends: frozenset[str] = frozenset()
+    counts: bool = True
 
 
 class Algorithm(Protocol):
@@ -115,7 +121,6 @@ class Learner:
     """How a rollout is learnt from. `beside` adds other gradients to the update of a number."""
 
     algorithm: Algorithm
-    optimizers: Sequence[Optimizer]
     order: torch.Generator
     beside: Callable[[int], float] | None = None
 
@@ -125,32 +130,47 @@ def micros(count: int, size: int) -> Iterator[range]:
     return (range(at, min(at + size, count)) for at in range(0, count, size))
 
 
+def fitting(count: int, micro: int, world: int) -> int:
+    """Episodes in a micro-batch: what a device holds, or less where every process gets one."""
+    return max(1, min(micro, -(-count // world)))
+
+
 @torch.no_grad()
 def by_micros(
-    rows: Sequence[Episode], lens: Lens, micro: int, of: Callable[[Episodes], Tensor]
+    engine: Engine,
+    rows: Sequence[Episode],
+    lens: Lens,
+    micro: int,
+    of: Callable[[Episodes], Tensor],
 ) -> Tensor:
-    """[B, R] of what `of` gives for the real tokens [N] of each micro-batch; 0 on padding."""
+    """[B, R] of what `of` gives for the real tokens [N] of each micro-batch; 0 on padding.
+
+    Every process computes its share and gets the whole.
+    """
     width = max(len(row.reply) for row in rows)
-    found = torch.zeros(len(rows), width, device=lens.device)
-    for chosen in micros(len(rows), micro):
+    blocks = list(micros(len(rows), fitting(len(rows), micro, engine.world)))
+
+    def block(chosen: range) -> Tensor:
         part = collate([rows[at] for at in chosen], lens.pad, lens.device, width)
-        block = torch.zeros(part.mask.shape, device=lens.device)
-        block[part.mask] = of(part)
-        found[chosen.start : chosen.stop] = block
-    return found
+        found = torch.zeros(part.mask.shape, device=lens.device)
+        found[part.mask] = of(part)
+        return found.cpu()
+
+    made = engine.together([block(chosen) for chosen in engine.share(blocks)])
+    return torch.cat(made[: len(blocks)]).to(lens.device)
 
 
 def log_probabilities_of(
     role: Role, rows: Sequence[Episode], lens: Lens, settings: Settings
 ) -> Tensor:
     """[B, R] log-probabilities of replies under a role; 0 on padding."""
-    with speaking(role) as model:
-        return by_micros(
-            rows,
-            lens,
-            settings.micro,
-            lambda part: reply_log_probabilities(model, part, lens, settings.temperature),
+
+    def of(part: Episodes) -> Tensor:
+        return role.compute(
+            lambda model: reply_log_probabilities(model, part, lens, settings.temperature)
         )
+
+    return by_micros(role.engine, rows, lens, settings.micro, of)
 
 
 def rollout(
@@ -163,46 +183,20 @@ def rollout(
     return Rollout(rows, mask, old, reference, scores, coefficient)
 
 
-@dataclass
-class Stats:
-    """Sums over the updates on one rollout."""
-
-    losses: dict[str, float]
-    first_ratio: float = 1.0
-    clipped: float = 0.0
-    entropy: float = 0.0
-    micros: int = 0
-    updates: int = 0
-
-    def means(self) -> dict[str, float]:
-        """Losses by update; the rest by micro-batch."""
-        losses = {name: loss / max(1, self.updates) for name, loss in self.losses.items()}
-        count = max(1, self.micros)
-        return {**losses, "clip_fraction": self.clipped / count, "entropy": self.entropy / count}
-
-    def add(self, losses: dict[str, float]) -> None:
-        for name, loss in losses.items():
-            self.losses[name] = self.losses.get(name, 0.0) + loss
-
-    def note(self, new: Tensor, old: Tensor, logits: Tensor, clip: tuple[float, float]) -> None:
-        """Figures of a micro-batch's real tokens."""
-        if self.micros == 0:
-            self.first_ratio = float((new - old).exp().sub(1).abs().max()) + 1
-        self.clipped += float(pl.clipped_share(new, old, *clip))
-        self.entropy += float(pl.entropy(logits))
-        self.micros += 1
-
-
 def learn(who: Cast, found: Experience, learner: Learner) -> Stats:
-    """Every epoch and minibatch of updates on one rollout."""
+    """Every epoch and minibatch of updates on one rollout; the figures are those of all processes.
+
+    Every process shuffles alike, and takes its share of the micro-batches.
+    """
     stats, settings = Stats({}), learner.algorithm.settings
     count = len(found.of.rows)
     size = -(-count // settings.minibatches)
-    for _ in range(settings.epochs):
-        shuffled = torch.randperm(count, generator=learner.order).tolist()
-        for at in range(0, count, size):
-            _minibatch(who, found, (shuffled[at : at + size], stats), learner)
-    return stats
+    with recomputing(who):
+        for _ in range(settings.epochs):
+            shuffled = torch.randperm(count, generator=learner.order).tolist()
+            for at in range(0, count, size):
+                _minibatch(who, found, (shuffled[at : at + size], stats), learner)
+    return merged(who.policy.engine.together([stats]))
 
 
 def _minibatch(
@@ -210,32 +204,48 @@ def _minibatch(
 ) -> None:
     """One update: gradients summed over micro-batches, each loss over the whole minibatch."""
     numbers, stats = chosen
-    settings = learner.algorithm.settings
     numbers = sorted(numbers, key=lambda at: len(found.of.rows[at].ids))
-    tokens = int(found.of.mask[numbers].sum())
-    for optimizer in learner.optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    for block in micros(len(numbers), settings.micro):
-        some = [numbers[at] for at in block]
-        rows, width = [found.of.rows[at] for at in some], found.of.mask.shape[1]
-        episodes = collate(rows, who.lens.pad, who.lens.device, width)
-        part = Part(some, episodes, len(numbers), tokens)
+    for part in parts_of(who, found, numbers, learner):
         learner.algorithm.backward(who, found, part, stats)
     if learner.beside:
         stats.add({"pretraining_loss": learner.beside(stats.updates)})
-    for optimizer in learner.optimizers:
-        step(optimizer, settings.max_grad_norm)
+    for unit in units(who):
+        step(who.policy.engine, unit, learner.algorithm.settings.max_grad_norm)
     stats.updates += 1
 
 
-def step(optimizer: Optimizer, most: float) -> None:
-    """One update of one optimizer, its gradients clipped to a norm of `most`."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    norm = float(nn.utils.clip_grad_norm_(weights, most))
+def units(who: Cast) -> list[str]:
+    """What has an optimizer of its own."""
+    return [POLICY, VALUE] if who.critic else [POLICY]
+
+
+def parts_of(who: Cast, found: Experience, numbers: list[int], learner: Learner) -> Iterator[Part]:
+    """This process's micro-batches of a minibatch; texts that come beside are the policy's last."""
+    engine, mask = who.policy.engine, found.of.mask
+    tokens = int(mask[numbers].sum())
+    size = fitting(len(numbers), learner.algorithm.settings.micro, engine.world)
+    blocks = list(micros(len(numbers), size))
+    mine = list(zip(engine.share(blocks), engine.counts(len(blocks)), strict=True))
+    ends = frozenset(units(who)) - {POLICY} if learner.beside else frozenset(units(who))
+    for place, (block, counts) in enumerate(mine):
+        some = [numbers[at] for at in block]
+        rows = [found.of.rows[at] for at in some]
+        episodes = collate(rows, who.lens.pad, who.lens.device, mask.shape[1])
+        done = ends if place == len(mine) - 1 else frozenset[str]()
+        yield Part(some, episodes, len(numbers), tokens, done, counts)
+
+
+def step(engine: Engine, unit: str, most: float) -> None:
+    """One update of one unit, its gradients clipped to a norm of `most`."""
+    norm = engine.step(unit, most)
     if not math.isfinite(norm):
         help = "lower the learning rates, or use precision = fp32"
         fail("TL735", "loss-not-finite", f"the norm of the gradients is {norm}", help)
-    optimizer.step()
+
+
+def backward(engine: Engine, unit: str, loss: Tensor, part: Part) -> None:
+    """The gradients of a micro-batch's loss; none from one that does not count."""
+    engine.backward(unit, loss if part.counts else loss * 0, last=unit in part.ends)
 
 
 def learn_policy(
@@ -251,10 +261,15 @@ def learn_policy(
     """
     old, clip, stats = noted
     mask = part.episodes.mask
-    with speaking(who.policy) as model:
+
+    def work(model: Any) -> tuple[Tensor, Tensor, Tensor]:
         logits = reply_logits(model, part.episodes, who.lens, temperature)
         new = log_probabilities(logits, part.episodes.tokens[mask])
-        found = loss(new)
-        found.backward()  # type: ignore[no-untyped-call]
-    stats.add({"policy_loss": float(found.detach())})
-    stats.note(new.detach(), old, logits.detach(), clip)
+        return loss(new), new.detach(), logits.detach()
+
+    with speaking(who.policy):  # in the backward pass, too: it may compute activations again
+        found, new, logits = who.policy.compute(work)
+        backward(who.policy.engine, POLICY, found, part)
+    if part.counts:
+        stats.add({"policy_loss": float(found.detach())})
+        stats.note(new, old, logits, clip)

@@ -20,11 +20,11 @@ from tunelang.train.experience import (
     Part,
     Rollout,
     Settings,
-    Stats,
     learn_policy,
     settings_of,
 )
 from tunelang.train.job import Job
+from tunelang.train.policy_stats import Stats
 from tunelang.train.roles import Cast
 from tunelang.train.stage import Metrics
 

@@ -10,9 +10,10 @@ import math
 import torch
 from torch import Tensor
 
-from tunelang.train.experience import Rollout, Stats
+from tunelang.train.experience import Rollout
 from tunelang.train.job import fail
 from tunelang.train.policy_run import Run
+from tunelang.train.policy_stats import Stats
 
 # How far the first ratio may be from 1. bf16 rounds logits by up to 1/256 of their size and the
 # old log-probabilities were computed in other micro-batches: logits of 20 are off by 0.08.

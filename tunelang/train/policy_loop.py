@@ -28,13 +28,16 @@ from tunelang.train import (
     samples,
     stage,
 )
+from tunelang.train.casting import cast
 from tunelang.train.checkpoint import Parts
-from tunelang.train.experience import Algorithm, Learner, Rollout, Stats, learn, rollout
+from tunelang.train.engines.single import Single
+from tunelang.train.experience import Algorithm, Learner, Rollout, learn, rollout, units
 from tunelang.train.job import Job
 from tunelang.train.material import mixture
 from tunelang.train.policy_losses import steered
 from tunelang.train.policy_run import Asked, Run, draw, judged, measure, switch
-from tunelang.train.roles import cast, speaking
+from tunelang.train.policy_stats import Stats
+from tunelang.train.roles import POLICY, whole
 from tunelang.train.speech import Speech
 from tunelang.train.stage import Metrics
 
@@ -47,17 +50,17 @@ def run(step: Step, job: Job, algorithm: Algorithm) -> Metrics:
     parts = policy_setup.prompts(step, job, speech)
     measured = data.spread(parts, job)
     machine.seed(step.seed)
-    who = cast(step, job, start, speech)
+    who = cast(step, job, start, speech, Single())
     this = policy_setup.prepare(step, job, who, (algorithm, speech, parts))
     gates = gauges.prepare(step, job, rows.Writer(speech, step.length or 0, "reply"))
     before = stage.before(job, lambda: taken(this, gates, measured))
     asked = samples.Asked(speech, [one.words for one in measured], who.lens)
-    with speaking(who.policy) as model:  # still the start: a checkpoint is restored in `train`
+    with whole(who.policy) as model:  # still the start: a checkpoint is restored in `train`
         first = samples.first(job, model, asked)
     train(this, data.glance(measured, job))
     stage.settle(step, who.trained)
     metrics = stage.after(step, job, before, lambda: taken(this, gates, measured))
-    with speaking(who.policy) as model:
+    with whole(who.policy) as model:
         shown = samples.compare(job, model, asked, first)
     done = product.Finished(
         who.trained,
@@ -74,11 +77,12 @@ def run(step: Step, job: Job, algorithm: Algorithm) -> Metrics:
 
 def taken(this: Run, gates: list[gauges.Gauge], measured: Sequence[Asked]) -> dict[str, float]:
     """The stage's own metrics; under a gate's words, those of the policy on the gate's rows."""
-    own = measure(this, measured)
-    with speaking(this.who.policy) as model:
-        return own | gauges.measure(
-            gates, own, lambda part: evaluate.measure(model, part, this.who.lens)
-        )
+    own, policy = measure(this, measured), this.who.policy
+    return own | gauges.measure(
+        gates,
+        own,
+        lambda part: policy.compute(lambda model: evaluate.measure(model, part, this.who.lens)),
+    )
 
 
 def train(this: Run, measured: Sequence[Asked]) -> None:
@@ -106,7 +110,7 @@ def checkpoint_parts(this: Run) -> Parts:
         modules["head"] = critic.head
         if critic.role.model is not this.who.trained.model:
             modules["value"] = critic.role.model
-    return Parts(modules, this.optimizers)
+    return Parts(modules, {unit: this.engine.optimizer(unit) for unit in units(this.who)})
 
 
 def asked_from(this: Run, at: int) -> Iterator[Asked]:
@@ -123,9 +127,10 @@ def asked_from(this: Run, at: int) -> Iterator[Asked]:
 def iteration(this: Run, asked: Sequence[Asked]) -> None:
     """One rollout and the updates on it."""
     state, step = this.state, this.step
-    for name, optimizer in this.optimizers.items():
-        peak = step.lr or 0.0 if name == "policy" else float(this.fields["value"]["lr"])
-        optimise.set_rate(optimizer, optimise.rate(this.schedule, peak, state.at))
+    for unit in units(this.who):
+        peak = step.lr or 0.0 if unit == POLICY else float(this.fields["value"]["lr"])
+        rate = optimise.rate(this.schedule, peak, state.at)
+        optimise.set_rate(this.engine.optimizer(unit), rate)
     episodes = draw(this, asked, step.seed * 7919 + state.at * 101)
     scores = judged(this, asked, episodes)
     policy_checks.rewards_are_finite(this, scores)
@@ -152,7 +157,7 @@ def learner(this: Run) -> Learner:
         assert texts is not None
         return texts.backward(this.who, before + update)
 
-    return Learner(this.algorithm, list(this.optimizers.values()), order, beside if texts else None)
+    return Learner(this.algorithm, order, beside if texts else None)
 
 
 def tell(this: Run, found: Rollout, stats: Stats) -> None:

@@ -13,17 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from tunelang.plan.ir import Schedule, Step
 from tunelang.run.store import write_json
 from tunelang.train import data
+from tunelang.train.engines.engine import Engine
 from tunelang.train.experience import Algorithm, Settings, log_probabilities_of
 from tunelang.train.generate import Sampling, until_stop
 from tunelang.train.job import Job
 from tunelang.train.pretraining import Texts
 from tunelang.train.reward_functions import Reply, Scorer
-from tunelang.train.roles import Cast, score, speaking
+from tunelang.train.roles import Cast, score, whole
 from tunelang.train.rollout import Episode, sample
 from tunelang.train.speech import Speech
 
@@ -64,7 +64,6 @@ class Run:
     algorithm: Algorithm
     speech: Speech
     parts: list[data.Split[Asked]]
-    optimizers: dict[str, Optimizer]
     state: State
     function: Scorer | None = None
     texts: Texts | None = None
@@ -72,6 +71,10 @@ class Run:
     @property
     def fields(self) -> dict[str, Any]:
         return self.step.fields
+
+    @property
+    def engine(self) -> Engine:
+        return self.who.policy.engine
 
     @property
     def settings(self) -> Settings:
@@ -96,19 +99,50 @@ def switch(this: Run) -> None:
         role.model.eval()
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Rows of a chunk of `size` that begins at `start`: what one process draws at once."""
+
+    start: int
+    size: int
+    rows: range
+
+
+def pieces(count: int, world: int) -> list[Piece]:
+    """Chunks of what is sampled at once, cut where there are fewer of them than processes."""
+    chunks = [
+        (start, min(SAMPLED_AT_ONCE, count - start)) for start in range(0, count, SAMPLED_AT_ONCE)
+    ]
+    cuts = -(-world // len(chunks))
+    return [
+        Piece(start, size, range(at, min(at + -(-size // cuts), size)))
+        for start, size in chunks
+        for at in range(0, size, -(-size // cuts))
+    ]
+
+
 def draw(this: Run, asked: Sequence[Asked], seed: int) -> list[Episode]:
-    """One reply to every prompt; prompts of like length go together."""
+    """One reply to every prompt; prompts of like length go together.
+
+    Every process draws its share and gets the whole; no reply depends on how many there are.
+    """
     order = sorted(range(len(asked)), key=lambda at: len(asked[at].ids))
-    found: dict[int, Episode] = {}
-    for start in range(0, len(order), SAMPLED_AT_ONCE):
-        chosen = order[start : start + SAMPLED_AT_ONCE]
-        sampling = Sampling(
-            this.fields["rollout"]["reply"], this.stop, this.settings.temperature, seed + start
-        )
-        with speaking(this.who.policy) as model:
-            drawn = sample(model, [asked[at].ids for at in chosen], this.who.lens, sampling)
-        found |= dict(zip(chosen, drawn, strict=True))
+    prompts, engine = [asked[at].ids for at in order], this.engine
+    cut = pieces(len(order), engine.world)
+    with whole(this.who.policy) as model:
+        mine = [drawn(this, model, (piece, prompts), seed) for piece in engine.share(cut)]
+    rows = [row for piece in engine.together(mine)[: len(cut)] for row in piece]
+    found = dict(zip(order, rows, strict=True))
     return [found[at] for at in range(len(asked))]
+
+
+def drawn(this: Run, model: Any, asked: tuple[Piece, list[list[int]]], seed: int) -> list[Episode]:
+    """Replies to the prompts of a piece, by its chunk's own seed."""
+    piece, prompts = asked
+    most, heat = this.fields["rollout"]["reply"], this.settings.temperature
+    sampling = Sampling(most, this.stop, heat, seed + piece.start)
+    first, last = piece.start + piece.rows.start, piece.start + piece.rows.stop
+    return sample(model, prompts[first:last], this.who.lens, sampling, (piece.rows, piece.size))
 
 
 def scored(this: Run, asked: Sequence[Asked], episodes: Sequence[Episode]) -> Tensor:
@@ -166,11 +200,13 @@ def reference_scores(this: Run, asked: Sequence[Asked], own: Tensor) -> Tensor:
     """Scores of the reference's replies: taken once a step, for they never change.
 
     `asked` are all the measured prompts the first time, and later all or the first few of them.
-    Before the first update a policy that starts at its reference gives the same replies.
+    Before the first update a policy that starts at its reference gives the same replies. What one
+    process has noted, all are told: no two may find a file and another not.
     """
     path = this.job.work / "reference-scores.json"
-    if path.is_file():
-        noted = json.loads(path.read_text("utf-8"))
+    here = this.engine.rank == 0 and path.is_file()
+    noted = this.engine.together([json.loads(path.read_text("utf-8")) if here else None])[0]
+    if noted is not None:
         return torch.tensor(noted[: len(asked)], device=own.device)
     same = this.step.inputs["reference"] == this.step.inputs["policy"]
     if same and this.state.at == 0 and this.job.resume is None:
@@ -179,5 +215,6 @@ def reference_scores(this: Run, asked: Sequence[Asked], own: Tensor) -> Tensor:
         other = replace(this, who=replace(this.who, policy=this.who.reference))
         drawn = draw(other, asked, this.step.seed + MEASURED)
         found = scored(this, asked, drawn)
-    write_json(path, found.tolist())
+    if this.engine.rank == 0:
+        write_json(path, found.tolist())
     return found

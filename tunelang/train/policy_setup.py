@@ -1,19 +1,22 @@
-"""A run of ppo, grpo or rloo made ready: prompts as tokens, optimizers, function and texts."""
+"""A run of ppo, grpo or rloo made ready: prompts as tokens, units, function and texts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
 
 from tunelang.plan.ir import Step
 from tunelang.train import data, optimise, pretraining, reward_functions, rows, trainable
+from tunelang.train.casting import recompute
+from tunelang.train.engines.engine import Unit
 from tunelang.train.experience import Algorithm
 from tunelang.train.job import Job, fail
 from tunelang.train.material import mixture
 from tunelang.train.policy_run import Asked, Run, State
-from tunelang.train.roles import Cast
+from tunelang.train.roles import POLICY, VALUE, Cast
 from tunelang.train.speech import Speech, prompt, said
 
 
@@ -53,10 +56,11 @@ def answer(example: data.Example) -> str:
 def prepare(
     step: Step, job: Job, who: Cast, read: tuple[Algorithm, Speech, list[data.Split[Asked]]]
 ) -> Run:
-    """The run with its optimizers, its function where no model judges, and its texts."""
+    """The run: weights laid out, a function where no model judges, and its texts."""
     if step.schedule is None:
         msg = f"step {step.name} has no schedule"
         raise ValueError(msg)
+    adopted(step, who)
     wanted = step.fields.get("reward")
     return Run(
         step,
@@ -64,24 +68,41 @@ def prepare(
         step.schedule,
         who,
         *read,
-        optimizers_of(step, who),
         State(float(step.fields["kl"]["coefficient"])),
         reward_functions.scorer(wanted) if wanted else None,
         pretraining.texts_of(step, job, read[1]),
     )
 
 
-def optimizers_of(step: Step, who: Cast) -> dict[str, Optimizer]:
-    """One for the policy and, where there is a critic, one for the value model and its head."""
+def adopted(step: Step, who: Cast) -> None:
+    """Have the engine lay out the models and build an optimizer for each unit."""
+    trains = units_of(step, who)
+    ours = {id(model) for unit in trains for model in unit.modules.values()}
+    others = [who.reference, *([who.judge.role] if who.judge else [])]
+    frozen = {id(role.model): role.model for role in others if id(role.model) not in ours}
+    recompute(step, who)
+    who.policy.engine.adopt(trains, list(frozen.values()))
+
+
+def units_of(step: Step, who: Cast) -> list[Unit]:
+    """The policy and, where there is a critic, the value model and its head."""
     model, critic, adapter = who.trained.model, who.critic, who.trained.adapter
+    make = partial(optimise.optimizer, step)
     own = named_adapter(model, adapter) if adapter else trainable.parameters(who.trained)
-    found = {"policy": optimise.optimizer(step, own)}
+    policy = Unit(POLICY, {POLICY: model}, matrices_first(own), make)
     if critic is None:
-        return found
+        return [policy]
     last = (critic.role.adapters or ("",))[-1]
     theirs = named_adapter(model, last) if adapter else dict(critic.role.model.named_parameters())
     theirs |= {f"head.{name}": weight for name, weight in critic.head.named_parameters()}
-    return found | {"value": optimise.optimizer(step, theirs)}
+    modules = {VALUE: critic.role.model, "head": critic.head}
+    return [policy, Unit(VALUE, modules, matrices_first(theirs), make)]
+
+
+def matrices_first(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights in the order of their optimizer's groups, in which the norm of the gradients is
+    summed."""
+    return dict(sorted(named.items(), key=lambda pair: pair[1].dim() < 2))
 
 
 def named_adapter(model: Any, name: str) -> dict[str, Tensor]:

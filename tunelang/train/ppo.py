@@ -21,13 +21,14 @@ from tunelang.train.experience import (
     Part,
     Rollout,
     Settings,
-    Stats,
+    backward,
     by_micros,
     learn_policy,
     settings_of,
 )
 from tunelang.train.job import Job
-from tunelang.train.roles import Cast, Critic, values
+from tunelang.train.policy_stats import Stats
+from tunelang.train.roles import VALUE, Cast, Critic, speaking, values
 from tunelang.train.stage import Metrics
 
 
@@ -46,7 +47,10 @@ class Ppo:
     def experience(self, who: Cast, found: Rollout) -> Experience:
         """GAE over rewards that charge KL token by token; advantages whitened."""
         critic, micro = critic_of(who), self.settings.micro
-        held = by_micros(found.rows, who.lens, micro, lambda part: values(critic, part, who.lens))
+        engine = critic.role.engine
+        held = by_micros(
+            engine, found.rows, who.lens, micro, lambda part: values(critic, part, who.lens)
+        )
         rewards = adv.token_rewards(
             found.old, found.reference, found.scores, found.coefficient, found.mask
         )
@@ -71,10 +75,13 @@ class Ppo:
         assert found.values is not None and found.returns is not None
         mask, numbers = part.episodes.mask, part.numbers
         held, returns = found.values[numbers][mask], found.returns[numbers][mask]
-        now = values(critic_of(who), part.episodes, who.lens)
-        value = pl.clipped_value_sum(now, held, returns, self.value_clip) / part.tokens
-        (self.value_weight * value).backward()  # type: ignore[no-untyped-call]
-        stats.add({"value_loss": float(value.detach())})
+        critic = critic_of(who)
+        with speaking(critic.role):  # in the backward pass, too
+            now = values(critic, part.episodes, who.lens)
+            value = pl.clipped_value_sum(now, held, returns, self.value_clip) / part.tokens
+            backward(critic.role.engine, VALUE, self.value_weight * value, part)
+        if part.counts:
+            stats.add({"value_loss": float(value.detach())})
 
 
 def critic_of(who: Cast) -> Critic:

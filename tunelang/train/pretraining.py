@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
+
+from torch import Tensor
 
 from tunelang.plan.ir import Mixture, Step
 from tunelang.train import data, forward, mix, rows
+from tunelang.train.experience import fitting, micros
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
-from tunelang.train.roles import Cast, speaking
+from tunelang.train.roles import POLICY, Cast, speaking
 from tunelang.train.speech import Speech
 
 
@@ -36,20 +40,33 @@ class Texts:
         return sorted((self.parts[at].train[row] for at, row in drawn), key=lambda r: len(r.ids))
 
     def backward(self, who: Cast, update: int) -> float:
-        """Add the gradients of coefficient x mean loss per token; that mean, in nats."""
-        found = self.rows_of(update)
+        """Add the gradients of coefficient x mean loss per token; this process's part of that mean,
+        in nats. They are the policy's last of an update."""
+        found, engine = self.rows_of(update), who.policy.engine
         total = sum(row.supervised for row in found)
+        size = fitting(len(found), self.micro, engine.world)
+        blocks = list(micros(len(found), size))
+        mine = list(zip(engine.share(blocks), engine.counts(len(blocks)), strict=True))
         loss = 0.0
-        for at in range(0, len(found), self.micro):
-            loss += self._micro(who, found[at : at + self.micro], total)
+        for place, (block, counts) in enumerate(mine):
+            weight, last = self.coefficient * counts, place == len(mine) - 1
+            mean = self._micro(who, ([found[at] for at in block], total), weight, last)
+            loss += mean * counts
         return loss
 
-    def _micro(self, who: Cast, some: Sequence[Row], total: int) -> float:
+    def _micro(
+        self, who: Cast, part: tuple[Sequence[Row], int], weight: float, last: bool
+    ) -> float:
+        some, total = part
         batch = forward.collate(some, who.lens.pad, who.lens.device)
-        with speaking(who.policy) as model:
+
+        def work(model: Any) -> Tensor:
             with forward.autocast(who.lens.precision, who.lens.device):
-                mean = forward.loss_sum(model, batch) / total
-            (self.coefficient * mean).backward()  # type: ignore[no-untyped-call]
+                return forward.loss_sum(model, batch) / total
+
+        with speaking(who.policy):  # in the backward pass, too
+            mean = who.policy.compute(work)
+            who.policy.engine.backward(POLICY, weight * mean, last=last)
         return float(mean.detach())
 
 

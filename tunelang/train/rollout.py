@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tunelang.train import forward
 from tunelang.train.evaluate import Lens
-from tunelang.train.generate import Sampling, draw, stream
+from tunelang.train.generate import Sampling, stream
 from tunelang.train.losses import log_probabilities
 
 
@@ -56,14 +56,25 @@ class Episodes:
 
 
 def sample(
-    model: Any, prompts: Sequence[list[int]], lens: Lens, sampling: Sampling
+    model: Any,
+    prompts: Sequence[list[int]],
+    lens: Lens,
+    sampling: Sampling,
+    among: tuple[range, int] | None = None,
 ) -> list[Episode]:
-    """One reply to each prompt, in micro-batches that the caller chose by how many it passes."""
+    """One reply to each prompt, in micro-batches that the caller chose by how many it passes.
+
+    `among` says which rows the prompts are of how many that share a seed: every row has its own
+    noise, so that no draw depends on how the rows are parted over processes.
+    """
+    rows, count = among or (range(len(prompts)), len(prompts))
     generator = torch.Generator(lens.device).manual_seed(sampling.seed)
     logs: list[Tensor] = []
 
     def pick(logits: Tensor, _at: int) -> Tensor:
-        token = draw(logits, sampling.temperature, generator)
+        noise = torch.empty(count, logits.shape[1], device=logits.device)
+        noise = noise.exponential_(generator=generator)[rows.start : rows.stop]
+        token = raced(logits, sampling.temperature, noise)
         logs.append(log_probabilities(logits / (sampling.temperature or 1.0), token))
         return token
 
@@ -74,6 +85,17 @@ def sample(
         _episode(prompt, [row[at] for row in drawn], said[at], sampling.stop)
         for at, prompt in enumerate(prompts)
     ]
+
+
+def raced(logits: Tensor, temperature: float, noise: Tensor) -> Tensor:
+    """A token [B] for each row of logits [B, V] and exponential noise [B, V].
+
+    The first of V exponential clocks of rates p is i with probability p_i, which is how
+    torch.multinomial draws one of each row; here the noise is given.
+    """
+    if temperature == 0:
+        return logits.argmax(-1)
+    return (torch.softmax(logits / temperature, dim=-1) / noise).argmax(-1)
 
 
 def _episode(
