@@ -7,8 +7,19 @@ from math import ceil
 from typing import Literal
 
 from tunelang.estimate.architecture import Architecture as Architecture
+from tunelang.estimate.architecture import Layout, Norm
 
 Targets = Literal["all_linear"] | tuple[str, ...]
+Sizes = Mapping[str, tuple[int, int]]
+# The name of the output projection of attention, where it is not o_proj.
+OUTWARD: Mapping[Layout, str] = {"phi": "dense", "gpt_neox": "dense"}
+FUSED: Mapping[Layout, str] = {"phi3": "qkv_proj", "gpt_neox": "query_key_value"}
+PLAIN_FFN: Mapping[Layout, tuple[str, str]] = {  # feed-forwards that are not gated
+    "phi": ("fc1", "fc2"),
+    "starcoder2": ("c_fc", "c_proj"),
+    "gpt_neox": ("dense_h_to_4h", "dense_4h_to_h"),
+}
+VECTORS: Mapping[Norm, int] = {"rms": 1, "gemma": 1, "layer": 2, "plain": 0}  # weight and bias
 
 
 def linears(a: Architecture) -> dict[str, tuple[int, int]]:
@@ -18,33 +29,48 @@ def linears(a: Architecture) -> dict[str, tuple[int, int]]:
     """
     if a.experts is None:
         return dense_linears(a)
-    shared = _feed_forward(a.hidden, a.experts.shared) if a.experts.shared else {}
+    shared = _feed_forward(a, a.experts.shared) if a.experts.shared else {}
     gate = {"shared_expert_gate": (a.hidden, 1)} if a.experts.shared_gate else {}
     return {**_attention(a), **shared, **gate}
 
 
 def dense_linears(a: Architecture) -> dict[str, tuple[int, int]]:
     """The linear layers of a block without routed experts."""
-    return {**_attention(a), **_feed_forward(a.hidden, a.ffn)}
+    return {**_attention(a), **_feed_forward(a, a.ffn)}
 
 
-def _feed_forward(hidden: int, width: int) -> dict[str, tuple[int, int]]:
-    return {
-        "gate_proj": (hidden, width),
-        "up_proj": (hidden, width),
-        "down_proj": (width, hidden),
-    }
+def vision_linears(a: Architecture) -> dict[str, tuple[int, int]]:
+    """The linear layers of a block of the tower that sees pictures (SigLIP); empty without one."""
+    if a.vision is None:
+        return {}
+    h, f = a.vision.hidden, a.vision.ffn
+    square = dict.fromkeys(("q_proj", "k_proj", "v_proj", "out_proj"), (h, h))
+    return {**square, "fc1": (h, f), "fc2": (f, h)}
+
+
+def _feed_forward(a: Architecture, width: int) -> dict[str, tuple[int, int]]:
+    if a.layout in PLAIN_FFN:
+        inward, outward = PLAIN_FFN[a.layout]
+        return {inward: (a.hidden, width), outward: (width, a.hidden)}
+    down = {"down_proj": (width, a.hidden)}
+    if a.layout == "phi3":
+        return {"gate_up_proj": (a.hidden, 2 * width), **down}
+    return {"gate_proj": (a.hidden, width), "up_proj": (a.hidden, width), **down}
 
 
 def _attention(a: Architecture) -> dict[str, tuple[int, int]]:
-    if a.latent is None:
-        return {
-            "q_proj": (a.hidden, a.query),
-            "k_proj": (a.hidden, a.kv),
-            "v_proj": (a.hidden, a.kv),
-            "o_proj": (a.query, a.hidden),
-        }
+    if a.latent:
+        return _latent(a)
+    outward = {OUTWARD.get(a.layout, "o_proj"): (a.query, a.hidden)}
+    if a.layout in FUSED:
+        return {FUSED[a.layout]: (a.hidden, a.query + 2 * a.kv), **outward}
+    inward = {"q_proj": a.query, "k_proj": a.kv, "v_proj": a.kv}
+    return {**{name: (a.hidden, width) for name, width in inward.items()}, **outward}
+
+
+def _latent(a: Architecture) -> dict[str, tuple[int, int]]:
     m = a.latent
+    assert m
     whole = {"q_proj": (a.hidden, a.query)}
     if m.query_rank:
         whole = {"q_a_proj": (a.hidden, m.query_rank), "q_b_proj": (m.query_rank, a.query)}
@@ -74,37 +100,54 @@ def selected_count(a: Architecture, share: float) -> int:
 
 
 def active_count(a: Architecture) -> int:
-    """Parameters that one token meets: all but the experts it is not sent to."""
+    """Parameters that one token meets: all but the experts it is not sent to, and no picture's."""
+    seen = count(a) - vision_count(a)
     if a.experts is None:
-        return count(a)
-    idle = a.experts.layers * (a.experts.count - a.experts.active) * expert_count(a)
-    return count(a) - idle
+        return seen
+    return seen - a.experts.layers * (a.experts.count - a.experts.active) * expert_count(a)
 
 
 def linear_count(a: Architecture) -> int:
     """Weights of all linear layers inside blocks: what NF4 quantises. No routed expert is one."""
-    return (a.layers - a.dense) * _size(linears(a)) + a.dense * _size(dense_linears(a))
+    tower = a.vision.layers * _size(vision_linears(a)) if a.vision else 0
+    return _blocks(a, _size(linears(a)), _size(dense_linears(a))) + tower
 
 
-def _size(layers: Mapping[str, tuple[int, int]]) -> int:
+def _blocks(a: Architecture, usual: int, dense: int) -> int:
+    """The sum over all blocks of what usual and dense ones have."""
+    return (a.layers - a.dense) * usual + a.dense * dense
+
+
+def _size(layers: Sizes) -> int:
     return sum(i * o for i, o in layers.values())
 
 
 def block_count(a: Architecture) -> int:
-    """Parameters of all blocks, norms, biases, routers and experts included."""
-    biases = sum(out for name, (_, out) in linears(a).items() if name in a.biases)
+    """Parameters of all blocks of the decoder: norms, biases, routers and experts included."""
+    usual, dense = linears(a), dense_linears(a)
+    weights = _blocks(a, _size(usual), _size(dense))
+    biases = _blocks(a, _bias(a, usual), _bias(a, dense))
     routers = a.experts.layers * a.experts.count * a.hidden if a.experts else 0
-    beside = a.layers * (2 * a.hidden + _norms(a) + biases)
-    return linear_count(a) + beside + routers + routed_count(a)
+    norms = a.layers * (a.norms * norm_size(a) + _norms(a))
+    return weights + biases + norms + routers + routed_count(a)
+
+
+def _bias(a: Architecture, layers: Sizes) -> int:
+    return sum(out for name, (_, out) in layers.items() if name in a.biases)
+
+
+def norm_size(a: Architecture) -> int:
+    """Parameters of a norm that is `hidden` wide."""
+    return VECTORS[a.norm] * a.hidden
 
 
 def _norms(a: Architecture) -> int:
-    """Weights of the norms inside attention."""
+    """Parameters of the norms inside attention."""
     if a.latent:
         return a.latent.kv_rank + (a.latent.query_rank or 0)
     if a.whole_norm:
         return a.query + a.kv
-    return 2 * a.head_dim if a.qk_norm else 0
+    return 2 * VECTORS[a.norm] * a.head_dim if a.qk_norm else 0
 
 
 def embedding_count(a: Architecture) -> int:
@@ -112,9 +155,20 @@ def embedding_count(a: Architecture) -> int:
     return a.vocab * a.hidden * (1 if a.tied else 2)
 
 
+def vision_count(a: Architecture) -> int:
+    """Parameters of the tower that sees pictures and of what leads from it into the decoder."""
+    if a.vision is None:
+        return 0
+    v, layers = a.vision, vision_linears(a)
+    block = _size(layers) + sum(out for _, out in layers.values()) + 2 * 2 * v.hidden
+    patches = v.hidden * (v.channels * v.patch**2 + 1) + (v.image // v.patch) ** 2 * v.hidden
+    return v.layers * block + patches + 2 * v.hidden + v.hidden * (a.hidden + 1)
+
+
 def count(a: Architecture) -> int:
     """Every parameter of the model."""
-    return block_count(a) + embedding_count(a) + a.hidden
+    outside = norm_size(a) + (a.vocab if a.head_bias else 0) + vision_count(a)
+    return block_count(a) + embedding_count(a) + outside
 
 
 def chosen(a: Architecture, targets: Targets) -> dict[str, tuple[int, int]]:
@@ -122,7 +176,7 @@ def chosen(a: Architecture, targets: Targets) -> dict[str, tuple[int, int]]:
     return _wanted(linears(a), targets)
 
 
-def _wanted(layers: Mapping[str, tuple[int, int]], targets: Targets) -> dict[str, tuple[int, int]]:
+def _wanted(layers: Sizes, targets: Targets) -> dict[str, tuple[int, int]]:
     return {
         name: size for name, size in layers.items() if targets == "all_linear" or name in targets
     }
@@ -141,8 +195,9 @@ def lora_count(a: Architecture, rank: int, targets: Targets) -> int:
     if a.experts and targets == "all_linear":
         inward, outward = a.hidden + 2 * a.experts.ffn, a.experts.ffn + a.hidden
         routed = a.experts.count * rank * (inward + outward)
-    return (a.layers - a.dense) * (usual + routed) + a.dense * dense
+    tower = _adapters(_wanted(vision_linears(a), targets), rank)
+    return _blocks(a, usual + routed, dense) + (a.vision.layers * tower if a.vision else 0)
 
 
-def _adapters(layers: Mapping[str, tuple[int, int]], rank: int) -> int:
+def _adapters(layers: Sizes, rank: int) -> int:
     return sum(rank * (i + o) for i, o in layers.values())
