@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from tunelang.estimate import reserve, time
 from tunelang.estimate.fit import SMALL
+from tunelang.estimate.flops import forward
 from tunelang.estimate.load import NF4
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.needs import basis, dollars, offered
 from tunelang.estimate.parameters import Architecture, count, linear_count
 from tunelang.estimate.predicted import Estimate
+from tunelang.estimate.rates import rates
 from tunelang.estimate.reserve import Band, Fits
+from tunelang.estimate.sampling import token_seconds
 
 AT_ONCE = {"gpu": 64, "cpu": 32}  # sequences; more share no more of a token's reading of weights
 # Bytes of a logit where it is looked at: fp32, and its softmax in fp32 or fp64 (train/sampling.py).
@@ -89,17 +92,12 @@ def band(work: Reading, machine: Machine, micro: int) -> Band:
 
 def seconds(work: Reading, machine: Machine, micro: int) -> float:
     """Prompts by operations; replies by reading the weights once a token for all rows at once."""
-    a = work.architecture
-    size = count(a)
-    core = time.CPU_FP32 if work.width == 4 else time.CPU_BF16 if machine.bf16 else None
-    rate = (core or time.CPU_SLOW_BF16) * machine.cores * time.CPU_EFFICIENCY
-    bandwidth = time.CPU_BANDWIDTH
-    if machine.gpu:
-        rate = machine.gpu.flops * time.MFU.get(machine.gpu.name, time.MFU_OTHER)
-        bandwidth = machine.gpu.bandwidth
-    compute = work.sequences * (work.prompt + work.reply) * 2.0 * size / rate
-    groups = -(-work.sequences // micro)
-    return compute + groups * work.reply * work.width * size / (bandwidth * time.DECODE)
+    a, length = work.architecture, work.prompt + work.reply
+    reached = rates(machine, "fp32" if work.width == 4 else "bf16", a.hidden)
+    read = forward(a, float(work.sequences * length), length, 0.0)
+    token = token_seconds(a, weights(work), micro, work.prompt + work.reply / 2, reached)
+    written = -(-work.sequences // micro) * work.reply * token
+    return read.products / reached.products + read.attention / reached.attention + written
 
 
 def _read(work: Reading, machine: Machine, micro: int, word: Fits) -> Read:
@@ -111,7 +109,7 @@ def _read(work: Reading, machine: Machine, micro: int, word: Fits) -> Read:
 def _estimate(work: Reading, machine: Machine, micro: int) -> Estimate:
     needs, took = band(work, machine, micro), seconds(work, machine, micro)
     held, passed = weights(work), passing(work, micro)
-    low, high = time.GPU_BAND if machine.kind == "gpu" else time.CPU_BAND
+    low, high = time.band(machine)
     phase = "generation" if work.reply else "reading"
     return Estimate(
         parameters=count(work.architecture),

@@ -1,26 +1,29 @@
-"""Time from first principles: operations over what the device achieves, as a band."""
+"""Time from first principles: each part of an update over what the device achieves, as a band.
+
+An update is `accumulate` micro-batches and an optimizer's step; a policy's samples before it. What
+moves between devices costs what computation does not hide. Nothing here is measured on the machine
+at hand, unless a calibration is laid over it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from tunelang.estimate.flops import Operations, forward, scores, training
+from tunelang.estimate.layout import Layout
 from tunelang.estimate.machine import Machine
+from tunelang.estimate.parameters import chosen
+from tunelang.estimate.rates import ADAPTER_KERNELS, HOST_MEMORY, KERNELS, Rates, rates
+from tunelang.estimate.sampling import sampling_seconds
+from tunelang.estimate.traffic import exchanged, offloaded, states, through_memory
 from tunelang.estimate.work import Work
 
-# Model FLOPs utilisation: published rows of H100 lie at 0.38-0.46, of A100 at 0.40-0.60
-# (planner notes, section 3); other cards have no rows and take the lower end.
-MFU = {"H100-80GB": 0.42, "H200": 0.42, "A100-80GB": 0.46, "A100-40GB": 0.46}
-MFU_OTHER = 0.38
-GPU_BAND = (0.75, 1.35)  # a first-principles figure without a probe is within 25-35 %
-# FLOP/s of one core in large multiplications, AVX-512 with and without bf16 (stack notes, 0).
-CPU_BF16, CPU_FP32, CPU_SLOW_BF16 = 138e9, 66e9, 15e9
-# Share of that in a training step: SmolLM2-135M with LoRA in bf16, 8 rows of 128 tokens, took 3.7 s
-# on two cores that were not quiet, 0.55 TFLOP.
-CPU_EFFICIENCY = 0.55
-CPU_BAND = (0.5, 2.0)
+# A figure from first principles is within 25 to 35 % on GPUs (planner notes, section 3), and within
+# 3 to 10 % once three steps were measured on the device.
+GPU_BAND, CPU_BAND, MEASURED_BAND = (0.75, 1.35), (0.5, 2.0), (0.9, 1.1)
 START = 4.0  # seconds to start a worker, import its libraries and save (measured on two cores)
-DECODE = 0.6  # share of the memory bandwidth that decoding one token after another reaches
-CPU_BANDWIDTH = 20e9  # bytes/s of two cores reading weights
+READING = 1.5e9  # bytes/s of weights from a disk: a cloud machine's NVMe drive
+BACKWARD = 2 / 3  # of a micro-batch, behind which gradients are exchanged
 
 
 @dataclass(frozen=True)
@@ -30,48 +33,131 @@ class Seconds:
     high: float
 
 
-def seconds(work: Work, machine: Machine, *, checkpointing: bool) -> Seconds:
-    """The whole step: start, every update, and for ppo every rollout."""
-    train = work.steps * (
-        _update(work, checkpointing) / _rate(work, machine) + _rollout(work, machine)
+@dataclass(frozen=True)
+class Parts:
+    """Seconds of one update on every device; what is hidden behind something else is 0."""
+
+    products: float
+    attention: float
+    memory: float
+    launches: float
+    optimizer: float
+    exchange: float
+    offload: float
+    sampling: float
+
+    @property
+    def all(self) -> float:
+        return sum(float(getattr(self, each.name)) for each in fields(self))
+
+
+def step_seconds(work: Work, machine: Machine, layout: Layout) -> Seconds:
+    """A whole step: start, reading the weights, every update. A machine's calibration counts."""
+    train = work.steps * update_seconds(work, machine, layout)
+    start = START + work.width * work.parameters / READING
+    low, high = band(machine)
+    return Seconds(start + train * low, start + train, start + train * high)
+
+
+def update_seconds(work: Work, machine: Machine, layout: Layout) -> float:
+    """One update, the middle of the band."""
+    measured = machine.calibration.time if machine.calibration else 1.0
+    return update(work, machine, layout).all * measured
+
+
+def band(machine: Machine) -> tuple[float, float]:
+    """How far off a figure may be, as shares of it."""
+    if machine.calibration:
+        return MEASURED_BAND
+    return GPU_BAND if machine.kind == "gpu" else CPU_BAND
+
+
+def update(work: Work, machine: Machine, layout: Layout) -> Parts:
+    """One update; for a policy an iteration: sampling, scoring, every pass over the samples."""
+    reached = rates(machine, work.precision, work.architecture.hidden, layout.nodes)
+    done = operations(work, layout)
+    products, attention = done.products / reached.products, done.attention / reached.attention
+    memory = _memory(work, layout) / reached.memory
+    busy, steps = products + attention + memory, _steps(work)
+    moved, touched = offloaded(work, layout)
+    return Parts(
+        products=products,
+        attention=attention,
+        memory=memory,
+        launches=_launches(work, layout, reached, busy),
+        optimizer=0.0 if touched else steps * states(work, layout) / reached.memory,
+        exchange=_exposed(work, layout, reached, busy),
+        offload=steps * (moved / reached.host + touched / HOST_MEMORY),
+        sampling=sampling_seconds(work, layout, reached),
     )
-    low, high = GPU_BAND if machine.kind == "gpu" else CPU_BAND
-    return Seconds(START + train * low, START + train, START + train * high)
 
 
-def _rate(work: Work, machine: Machine) -> float:
-    """FLOP/s that all devices reach together."""
-    if machine.gpu:
-        return machine.gpu.flops * MFU.get(machine.gpu.name, MFU_OTHER) * machine.count
-    core = CPU_FP32 if work.precision == "fp32" else CPU_BF16 if machine.bf16 else CPU_SLOW_BF16
-    return core * machine.cores * CPU_EFFICIENCY
+def operations(work: Work, layout: Layout) -> Operations:
+    """What one device does in an update, sampling apart."""
+    length = _length(work)
+    tokens = float(layout.micro * layout.accumulate * work.rows * length)
+    trained, read = _passes(work)
+    done = training(work, layout, tokens, length).times(trained)
+    if read:
+        done += forward(work.architecture, tokens, length, scores(work)).times(read)
+    if work.texts:
+        done += training(work, layout, work.texts / layout.devices, work.mean_length)
+    return done
 
 
-def _forward(work: Work, tokens: float) -> float:
-    """Operations of a forward pass: 2 per weight and token, and causal attention."""
-    a = work.architecture
-    attention = 4.0 * a.layers * a.query * work.positions / 2
-    return tokens * (2.0 * work.active + attention)
+def _length(work: Work) -> int:
+    return work.prompt + work.reply if work.reply else work.mean_length
 
 
-def _update(work: Work, checkpointing: bool) -> float:
-    """Operations of one update: backward costs two forwards, one where only adapters train."""
-    passes = (3 if work.weights == "full" else 2) + checkpointing
-    sequence = work.prompt + work.reply if work.reply else work.mean_length
-    tokens = float(work.batch * work.rows * sequence)
-    if not work.reply:
-        return passes * _forward(work, tokens)
-    # Policy and value train on each pass over the rollout; they and what is frozen score it once.
-    training = 1 + work.critic
-    scored = (training * (passes * work.epochs + 1) + work.frozen) * _forward(work, tokens)
-    return scored + passes * _forward(work, float(work.texts))
+def _passes(work: Work) -> tuple[int, int]:
+    """How often an update trains on its rows, and how often some model only reads them.
+
+    Policy and value train in each epoch; they and what is frozen score the samples once.
+    """
+    if work.reply:
+        return work.epochs * (1 + work.critic), 1 + work.critic + work.frozen
+    return 1, int(work.reference in ("adapter_off", "own"))
 
 
-def _rollout(work: Work, machine: Machine) -> float:
-    """Seconds of sampling: the weights are read once a token, for all rows of a device at once."""
-    if not work.reply:
-        return 0.0
-    bandwidth = machine.gpu.bandwidth if machine.gpu else CPU_BANDWIDTH
-    read = work.reply * work.width * work.parameters / (bandwidth * DECODE)
-    compute = _forward(work, float(work.batch * (work.prompt + work.reply))) / _rate(work, machine)
-    return read + compute
+def _steps(work: Work) -> int:
+    """Optimizer steps of an update."""
+    return work.epochs * work.minibatches if work.reply else 1
+
+
+def _memory(work: Work, layout: Layout) -> float:
+    """Bytes that an update's micro-batches read and write in a device's memory."""
+    tokens = float(layout.micro * work.rows * _length(work))
+    trained, _ = _passes(work)
+    return trained * layout.accumulate * through_memory(work, layout, tokens, scores(work))
+
+
+def _launches(work: Work, layout: Layout, reached: Rates, busy: float) -> float:
+    """Host time that the device waits for: kernels of forward, of backward (twice), of what is
+    recomputed."""
+    kernels = KERNELS
+    if work.weights in ("lora", "qlora"):
+        kernels += ADAPTER_KERNELS * len(chosen(work.architecture, work.targets))
+    trained, read = _passes(work)
+    passes = trained * (3 + layout.checkpointing) + read
+    host = reached.launch * kernels * work.architecture.layers * passes * layout.accumulate
+    return max(0.0, host - busy) if reached.parallel else host
+
+
+def _exposed(work: Work, layout: Layout, reached: Rates, busy: float) -> float:
+    """Exchange that computation does not hide: of gradients behind the backward they come from,
+    of sharded weights behind everything."""
+    seconds = _steps(work) * exchanged(work, layout) / reached.link
+    if not reached.parallel:
+        return seconds
+    if layout.sharding in ("ddp", "zero1"):
+        return max(0.0, seconds - BACKWARD * busy / layout.accumulate)
+    return max(0.0, seconds - busy * (BACKWARD if layout.sharding == "zero2" else 1.0))
+
+
+# Used until every caller lays its work out (estimate/needs.py).
+
+
+def seconds(work: Work, machine: Machine, *, checkpointing: bool) -> Seconds:
+    devices = machine.count * machine.nodes
+    layout = Layout(1, max(1, work.batch // devices), devices, checkpointing=checkpointing)
+    return step_seconds(work, machine, layout)

@@ -1,0 +1,79 @@
+"""Bytes that move: through a device's memory, between devices, and to memory beside them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from tunelang.estimate.activations import activation_bytes
+from tunelang.estimate.layout import Layout
+from tunelang.estimate.load import Load
+from tunelang.estimate.parameters import Architecture, Targets, linear_count
+from tunelang.estimate.states import DIVIDES_OPTIMIZER
+from tunelang.estimate.work import Work
+
+# A saved byte is written once and read once on its way forward; on the way back it is read, and a
+# gradient of its size is written.
+TOUCHED = 2
+# Loss: each byte of a logit is written, read, and read again for its gradient (planner notes: 1.5
+# times as much as of activations).
+LOGIT, LOGIT_TOUCHED = 12, 3
+# NF4 to bf16: half a byte and its constants read, two written (bitsandbytes, dequantize_4bit).
+DEQUANTISED = 2.6
+CAST = 6  # a weight of fp32 masters is read (4) and its bf16 copy written (2), once a micro-batch
+
+
+@lru_cache(maxsize=256)
+def saved(a: Architecture, weights: str, rank: int, targets: Targets, width: int) -> float:
+    """Bytes that all layers save of one token (estimate/activations.py)."""
+    load = Load(a, weights, 1, rank=rank, targets=targets, width=width)
+    return a.layers * activation_bytes(load)
+
+
+def through_memory(work: Work, layout: Layout, tokens: float, scored: float) -> float:
+    """Bytes that a micro-batch of a device reads and writes beside its matrix products."""
+    a, passes = work.architecture, 2 + layout.checkpointing
+    one = saved(a, work.weights, work.rank, work.targets, work.width)
+    moved = tokens * (one * TOUCHED * passes + scored * a.vocab * LOGIT * LOGIT_TOUCHED)
+    if work.weights == "qlora":
+        moved += passes * DEQUANTISED * linear_count(a)
+    if work.weights == "full" and work.precision != "fp32" and work.masters:
+        moved += CAST * work.parameters
+    return moved
+
+
+def states(work: Work, layout: Layout) -> float:
+    """Bytes of an update of one device: weights, gradients and two states are read, all but
+    gradients are written."""
+    width = 2 if work.weights == "full" and not work.masters else 4
+    shards = layout.devices if layout.sharding in DIVIDES_OPTIMIZER else 1
+    return 7.0 * width * work.trained / shards
+
+
+def exchanged(work: Work, layout: Layout) -> float:
+    """Bytes that each device sends in one update (ZeRO, arXiv 1910.02054, section 7).
+
+    A ring passes (N - 1)/N of what it gathers or reduces; reducing for everyone is both.
+    """
+    if layout.devices == 1:
+        return 0.0
+    ring = (layout.devices - 1) / layout.devices
+    gradients, weights = float(work.width * work.trained), float(work.width * work.parameters)
+    if layout.sharding in ("ddp", "zero1"):
+        return ring * 2 * gradients
+    if layout.sharding == "zero2":  # gradients are shared out after each micro-batch
+        return ring * gradients * (layout.accumulate + 1)
+    # Weights are gathered for forward and backward of each micro-batch, gradients shared out.
+    return ring * layout.accumulate * (2 * weights + gradients)
+
+
+def offloaded(work: Work, layout: Layout) -> tuple[float, float]:
+    """Bytes of one device over the link to host memory in an update, and bytes that the optimizer
+    on the host reads and writes for it."""
+    if layout.offload == "none":
+        return 0.0, 0.0
+    trained = work.trained / layout.devices
+    moved = 2.0 * work.width * trained  # gradients out, new weights in
+    if layout.offload == "all":
+        passes = 2 + layout.checkpointing
+        moved += layout.accumulate * passes * work.width * work.parameters / layout.devices
+    return moved, 7.0 * 4 * trained
