@@ -1,5 +1,6 @@
-"""Pages that are generated: docs/cli.md from the commands, docs/rules/README.md from the rules, and
-the table of weights in docs/methods/README.md from the methods.
+"""Pages that are generated: docs/cli.md from the commands, docs/rules/README.md from the rules,
+docs/plan.schema.json from the plan, and the table of weights in docs/methods/README.md from the
+methods.
 
     python docs/make.py
 
@@ -8,6 +9,7 @@ the table of weights in docs/methods/README.md from the methods.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +21,7 @@ import typer
 
 from tunelang.cli import COMMANDS, PLAIN
 from tunelang.plan.document import code, table
+from tunelang.plan.ir import Plan
 from tunelang.recipe import kinds
 from tunelang.recipe.schema import Method, Variant
 from tunelang.rules.pages import Page, pages
@@ -177,7 +180,15 @@ def _weights(method: Method) -> Iterator[tuple[str, ...]]:
             yield (f"`{method.name}` ({mode})" if mode else f"`{method.name}`", *marks)
 
 
+def schema() -> str:
+    """docs/plan.schema.json: what `tunelang plan --json` prints, as JSON Schema 2020-12."""
+    told = Plan.model_json_schema(mode="serialization")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A TuneLang plan"}
+    return json.dumps({**told, **head}, indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES = {
+    HERE / "plan.schema.json": schema,
     HERE / "cli.md": cli,
     HERE / "rules" / "README.md": rules,
     HERE / "methods" / "README.md": methods,

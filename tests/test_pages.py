@@ -25,7 +25,12 @@ def make() -> ModuleType:
     return module
 
 
-PAGES = ["docs/cli.md", "docs/rules/README.md", "docs/methods/README.md"]
+PAGES = [
+    "docs/cli.md",
+    "docs/plan.schema.json",
+    "docs/rules/README.md",
+    "docs/methods/README.md",
+]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -123,9 +123,9 @@ def test_a_held_out_task_is_never_trained(shop: Shop, monkeypatch: pytest.Monkey
     seen: list[tuple[int, ...]] = []
     backward = loop.backward
 
-    def watching(objective: loop.Objective, update: loop.Update) -> float:
+    def watching(engine: Any, objective: loop.Objective, update: loop.Update) -> float:
         seen.extend(tuple(row.ids) for micro in update.micros for row in micro)
-        return backward(objective, update)
+        return backward(engine, objective, update)
 
     monkeypatch.setattr(loop, "backward", watching)
     mixture = tasks(task("name", naming()))
@@ -367,4 +367,4 @@ def test_the_plan_and_the_run_agree_on_shares(tmp_path: Path) -> None:
     assert step.data
     assert mix.shares(step.data, [7, 7, 4]) == pytest.approx(wanted)
     assert [part.rows for part in shared(step)] == pytest.approx(wanted)
-    assert "mix     many: say 36% of rows, about" in show(plan)
+    assert "mix      many: say 36% of rows, about" in show(plan)

@@ -1,15 +1,24 @@
-"""`tunelang plan`: what would run, on one screen, as JSON, or as a folder of worker files."""
+"""`tunelang plan`: what would run, on one screen, as JSON, or as a folder that runs by itself."""
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunelang.cli.planning import leave, plan_recipe, show_findings
-from tunelang.plan.ir import Plan
+from tunelang.cli.planning import leave, planned, show_findings
+from tunelang.diagnostic import Diagnostic, error
+
+if TYPE_CHECKING:
+    from tunelang.plan.findings import Findings
+    from tunelang.plan.ir import Plan
+    from tunelang.plan.show import State
+
+WIDEST = 100  # columns; wider lines are harder to read, and nothing is gained
 
 
 def plan(
@@ -17,47 +26,112 @@ def plan(
     profile: Annotated[str | None, typer.Option(help="A profile of the recipe.")] = None,
     set: Annotated[list[str] | None, typer.Option(help="PATH=VALUE laid over the recipe.")] = None,
     param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of a param.")] = None,
+    explain: Annotated[
+        list[str] | None,
+        typer.Option(help="Say why a stage runs as it does, and where its memory goes."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Write the plan and a file for each worker here."),
+        typer.Option("-o", "--out", help="Write a folder that holds all it takes to run the plan."),
     ] = None,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit 2 if something would run.")
     ] = False,
 ) -> None:
     """Say what would run: steps, memory, time, cost, and what is reused."""
-    made, found = plan_recipe(recipe, profile, set or (), param or ())
-    show_findings(found)
-    leave(found)
-    assert isinstance(made, Plan)
-    done = finished(made)
-    if json:
-        sys.stdout.write(made.model_dump_json(indent=2) + "\n")
-    else:
-        from tunelang.plan.show import show
-
-        sys.stdout.write(show(made, done))
+    checked, found = planned(recipe, profile, set or (), param or ())
+    if checked.plan is None:
+        show_findings(found)
+        leave(found)
+        return
+    made, told = checked.plan, states(checked.plan)
+    _tell(checked, told, explain or (), json)
     if out:
         _write(made, out)
-    if exit_code and len(done) < len(made.steps):
+    sys.stdout.flush()
+    show_findings(found)
+    if exit_code and any(not each.reused for each in told.values()):
         raise typer.Exit(2)
 
 
-def finished(made: Plan) -> list[str]:
-    """The steps whose result the store holds."""
+def _tell(checked: Findings, told: dict[str, State], stages: Sequence[str], json: bool) -> None:
+    """The plan on stdout, in the form that was asked for."""
+    from tunelang.output import coloured
+
+    assert checked.plan
+    if json:
+        sys.stdout.write(checked.plan.model_dump_json(indent=2) + "\n")
+        return
+    colour = coloured(sys.stdout)
+    if stages:
+        _explain(checked, stages, colour)
+        return
+    from tunelang.plan.show import show
+
+    sys.stdout.write(show(checked.plan, told, width=_width(), colour=colour))
+
+
+def _width() -> int:
+    """Columns of the terminal; WIDEST where there is none, so that files are the same anywhere."""
+    if not sys.stdout.isatty():
+        return WIDEST
+    return min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
+
+
+def _explain(checked: Findings, stages: Sequence[str], colour: bool) -> None:
+    """Each stage in full; names that no stage has are found before any is shown."""
+    from tunelang.estimate.ladder import ladder
+    from tunelang.plan.explain import explain
+
+    assert checked.plan
+    steps = {step.name: step for step in checked.plan.steps}
+    unknown = [_unknown(name, list(steps)) for name in stages if name not in steps]
+    show_findings(unknown)
+    leave(unknown)
+    for number, name in enumerate(dict.fromkeys(stages)):
+        work = checked.works.get(name)
+        tried = ladder(*work) if work else []
+        sys.stdout.write("\n" if number else "")
+        sys.stdout.write(explain(steps[name], tried, width=_width(), colour=colour))
+
+
+def _unknown(name: str, known: list[str]) -> Diagnostic:
+    from tunelang.recipe.names import nearest
+
+    guess = nearest(name, known)
+    help = f"did you mean `{guess}`?" if guess else f"its stages are {', '.join(known)}"
+    return error("TL101", "unknown-name", f"the plan has no stage `{name}`", None, help=help)
+
+
+def states(made: Plan) -> dict[str, State]:
+    """Of every step: whether the store holds its result, and if not, the one reason why it runs."""
+    from tunelang.plan.show import State
     from tunelang.run.store import Store, default_home
+    from tunelang.run.why import finished, reason
 
     store = Store(default_home())
-    return [step.name for step in made.steps if store.has(step.key)]
+    running = [step.name for step in made.steps if not store.has(step.key)]
+    known = finished(store) if running else []
+    return {
+        step.name: State(False, reason(known, step, running))
+        if step.name in running
+        else State(True)
+        for step in made.steps
+    }
 
 
 def _write(made: Plan, folder: Path) -> None:
-    """`plan.json` and `steps/NN-NAME.json`, each written aside and renamed."""
+    """All files of the plan's folder, each written aside and renamed; scripts can be executed."""
+    from tunelang.plan.folder import files, stale
     from tunelang.run.store import write_atomic
 
-    (folder / "steps").mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "plan.json", (made.model_dump_json(indent=2) + "\n").encode())
-    for number, step in enumerate(made.steps, 1):
-        text = step.model_dump_json(indent=2) + "\n"
-        write_atomic(folder / "steps" / f"{number:02}-{step.name}.json", text.encode())
+    texts = files(made, {})
+    for path in stale(folder, texts):
+        path.unlink()
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text.encode())
+        if path.suffix == ".sh":
+            path.chmod(0o755)

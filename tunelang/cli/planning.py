@@ -14,6 +14,7 @@ from tunelang.diagnostic import Diagnostic, Severity, error, has_errors
 from tunelang.recipe.overrides import Settings
 
 if TYPE_CHECKING:
+    from tunelang.plan.findings import Findings
     from tunelang.plan.ir import Plan
 
 
@@ -50,14 +51,24 @@ def plan_recipe(
     path: Path, profile: str | None, sets: Sequence[str], params: Sequence[str]
 ) -> tuple[Plan | None, list[Diagnostic]]:
     """The plan of a recipe and everything found on the way; no plan where there are errors."""
+    checked, found = planned(path, profile, sets, params)
+    return checked.plan, found
+
+
+def planned(
+    path: Path, profile: str | None, sets: Sequence[str], params: Sequence[str]
+) -> tuple[Findings, list[Diagnostic]]:
+    """As `plan_recipe`, with what the recipe means and what its steps were fitted for."""
     from tunelang.plan.findings import of_file
+    from tunelang.run.calibrations import known
+    from tunelang.run.store import default_home
 
     chosen, found = settings(profile, sets, params)
-    checked = of_file(path, chosen)
+    checked = of_file(path, chosen, known(default_home()))
     found += checked.found
     if checked.plan is None or has_errors(found):
-        return None, [_needed(each) for each in found]
-    return checked.plan, found
+        return replace(checked, plan=None), [_needed(each) for each in found]
+    return checked, found
 
 
 def _needed(found: Diagnostic) -> Diagnostic:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tunelang.lsp.document import Document
 from tunelang.plan.ir import Step
-from tunelang.plan.show import gib, span
+from tunelang.plan.figures import band, gib, span
 from tunelang.syntax.tree import Assignment, Declaration
 
 
@@ -44,12 +44,12 @@ def _stage(stage: Declaration, document: Document) -> Iterator[Hint]:
 
 
 def _head(step: Step) -> Iterator[str]:
-    """`4,875 steps, 18.9 GiB, 3 min–5 min`."""
+    """`4,875 steps, 18.9 GiB, 3–5 min`."""
     if step.schedule:
         yield f"{step.schedule.steps:,} steps"
     if step.estimate:
         yield gib(step.estimate.peak)
-        yield f"{span(step.estimate.seconds_low)}–{span(step.estimate.seconds_high)}"
+        yield band(step.estimate.seconds_low, step.estimate.seconds_high)
 
 
 def _computed(item: Assignment, step: Step) -> str:

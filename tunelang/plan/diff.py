@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from tunelang.plan.ir import Plan
-from tunelang.plan.show import span
+from tunelang.plan.figures import band
 
 
 @dataclass(frozen=True)
@@ -69,4 +69,4 @@ def _total(plan: Plan) -> tuple[str, str]:
     low, high = sum(e.seconds_low for e in known), sum(e.seconds_high for e in known)
     dollars = [each.dollars for each in known if each.dollars is not None]
     cost = f"${sum(dollars):,.2f}" if dollars else "no price"
-    return (f"{span(low)}–{span(high)}" if known else "no estimate"), cost
+    return (band(low, high) if known else "no estimate"), cost

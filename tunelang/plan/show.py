@@ -1,152 +1,165 @@
-"""A plan on one screen: a row a step, totals, and what the figures rest on."""
+"""A plan on one screen: what every stage runs as, needs and costs, and what the figures rest on."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from tunelang.plan.figures import band, bar, dollars, of, span
 from tunelang.plan.ir import Plan, Step
-from tunelang.plan.mixing import shared
-from tunelang.plan.shares import shares
+from tunelang.plan.notes import notes
+from tunelang.plan.paint import BOLD, DIM, PLAIN, Painted, verdict
+from tunelang.plan.words import method, room, split, strategy
 
-COLUMNS = ("stage", "method", "", "steps", "batch", "memory", "time", "cost")
+WIDTH = 100  # columns where no terminal says otherwise
+BAR = (4, 12)  # cells of a bar: fewer say nothing, more say no more
+GAP = 2
+HEAD = ("stage", "method", "memory", "time", "cost")
+STAGE, METHOD, MEMORY, TIME, COST = range(5)
 
 
-def show(plan: Plan, done: Collection[str] = ()) -> str:
-    """The plan as a table; `done` names the steps whose result is in the store."""
-    rows = [_row(step, step.name in done) for step in plan.steps]
-    rows = [COLUMNS, *rows, _totals(plan, done)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    lines = [
-        "  ".join(_align(cell, widths[i], i) for i, cell in enumerate(row)).rstrip() for row in rows
-    ]
-    rule = "─" * max(map(len, lines))
-    head = f"{plan.recipe}" + (f" with profile {plan.profile}" if plan.profile else "")
-    return (
-        "\n".join([head, "", lines[0], rule, *lines[1:-1], rule, lines[-1], "", *_notes(plan)])
-        + "\n"
+@dataclass(frozen=True)
+class State:
+    """Whether the store holds what a step makes; else the one reason why it runs, if known."""
+
+    reused: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells of a line by HEAD; `share` of the memory is drawn as a bar before its cell."""
+
+    cells: tuple[str, ...]
+    styles: Mapping[int, str]
+    share: float | None = None
+
+
+def show(
+    plan: Plan,
+    states: Mapping[str, State] | None = None,
+    *,
+    width: int = WIDTH,
+    colour: bool = False,
+) -> str:
+    """The plan as a table no wider than `width`; `states` say what is reused, and why not."""
+    told = states or {}
+    pen = Painted(colour)
+    rows = [_row(step, told.get(step.name, State())) for step in plan.steps]
+    ends = [_total(plan, told), *_budget(plan, told)]
+    grid = Grid([Row(HEAD, dict.fromkeys(range(5), DIM)), *rows, *ends], width, pen)
+    rule = pen("─" * grid.width, DIM)
+    lines = [*_title(plan, pen), "", grid.line(grid.rows[0]), rule]
+    for step, row in zip(plan.steps, rows, strict=True):
+        lines += [grid.line(row), *grid.below(step, told.get(step.name, State()))]
+    lines += [rule, *map(grid.line, ends), "", *notes(plan, width)]
+    return "\n".join(lines) + "\n"
+
+
+def _title(plan: Plan, pen: Painted) -> Iterator[str]:
+    yield pen(plan.recipe, BOLD) + (f" with profile {plan.profile}" if plan.profile else "")
+
+
+def _row(step: Step, state: State) -> Row:
+    estimate, name = step.estimate, (step.name, method(step))
+    if state.reused:
+        return Row((*name, "reused", "", ""), dict.fromkeys(range(5), DIM))
+    if estimate is None:
+        return Row((*name, "", "", ""), {STAGE: BOLD})
+    cost = dollars(estimate.dollars) if estimate.dollars is not None else ""
+    time = band(estimate.seconds_low, estimate.seconds_high)
+    share = room(step)
+    styles = {STAGE: BOLD, MEMORY: verdict(share)}
+    return Row((*name, of(estimate.peak, estimate.usable), time, cost), styles, share)
+
+
+def _total(plan: Plan, states: Mapping[str, State]) -> Row:
+    ahead, reused = _ahead(plan, states), sum(each.reused for each in states.values())
+    found = [step.estimate for step in ahead if step.estimate]
+    time = band(sum(e.seconds_low for e in found), sum(e.seconds_high for e in found))
+    priced = [e.dollars for e in found if e.dollars is not None]
+    counted = f"{len(ahead)} to run, {reused} reused"
+    cells = ("total", counted, "", time if found else "", dollars(sum(priced)) if priced else "")
+    return Row(cells, {STAGE: BOLD, TIME: BOLD, COST: BOLD})
+
+
+def _budget(plan: Plan, states: Mapping[str, State]) -> Iterator[Row]:
+    """The limits of the recipe under the totals, which are those of all its stages."""
+    limit, found = plan.budget, [step.estimate for step in plan.steps if step.estimate]
+    if limit.dollars is None and limit.seconds is None:
+        return
+    spent = sum(each.dollars or 0.0 for each in found)
+    took = sum(each.seconds for each in found)
+    over_cost = limit.dollars is not None and spent > limit.dollars
+    over_time = limit.seconds is not None and took > limit.seconds
+    over = [word for word, yes in (("time", over_time), ("cost", over_cost)) if yes]
+    yield Row(
+        (
+            "budget",
+            f"over in {' and '.join(over)}" if over else "kept",
+            "",
+            f"of {span(limit.seconds)}" if limit.seconds is not None else "",
+            f"of {dollars(limit.dollars)}" if limit.dollars is not None else "",
+        ),
+        {
+            METHOD: verdict(2.0 if over else 0.0),
+            TIME: verdict(2.0) if over_time else PLAIN,
+            COST: verdict(2.0) if over_cost else PLAIN,
+        },
     )
 
 
-def _align(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column < 3 else cell.rjust(width)
+def _ahead(plan: Plan, states: Mapping[str, State]) -> list[Step]:
+    return [step for step in plan.steps if not states.get(step.name, State()).reused]
 
 
-def _row(step: Step, done: bool) -> tuple[str, ...]:
-    estimate = step.estimate
-    return (
-        step.name,
-        _method(step),
-        "reused" if done else "run",
-        f"{step.schedule.steps:,}" if step.schedule else "",
-        _batch(step),
-        gib(estimate.peak) if estimate and not done else "",
-        f"{span(estimate.seconds_low)}–{span(estimate.seconds_high)}"
-        if estimate and not done
-        else "",
-        f"${estimate.dollars:,.2f}"
-        if estimate and estimate.dollars is not None and not done
-        else "",
-    )
+class Grid:
+    """Rows under common widths: bars take what is left of the line, long methods give way."""
 
+    def __init__(self, rows: Sequence[Row], width: int, pen: Painted) -> None:
+        self.rows, self.pen = rows, pen
+        self.widths = [max(len(row.cells[i]) for row in rows) for i in range(5)]
+        left = width - sum(self.widths) - 4 * GAP - 1
+        self.cells = min(BAR[1], left) if left >= BAR[0] else 0
+        if left < -1:
+            self.widths[METHOD] = max(12, self.widths[METHOD] + left + 1)
+        extra = self.cells + 1 if self.cells else 0
+        self.width = min(width, sum(self.widths) + 4 * GAP + extra)
 
-def _method(step: Step) -> str:
-    weights = step.weights.kind if step.weights else ""
-    name = step.method.replace("_", " ")
-    return f"{name}, {weights}" if weights and weights != "full" else name
+    def line(self, row: Row) -> str:
+        return (" " * GAP).join(self._cell(row, i) for i in range(5)).rstrip()
 
+    def _cell(self, row: Row, column: int) -> str:
+        text, width = row.cells[column], self.widths[column]
+        if len(text) > width:
+            text = text[: width - 1] + "…"
+        shown = text.ljust(width) if column < MEMORY else text.rjust(width)
+        painted = self.pen(shown, row.styles.get(column, PLAIN))
+        return self._bar(row) + painted if column == MEMORY else painted
 
-def _batch(step: Step) -> str:
-    if not step.batch:
-        return ""
-    place = step.place
-    devices = max(1, place.gpus)
-    split = [str(place.micro)]
-    split += [f"×{place.accumulate}"] if place.accumulate > 1 else []
-    split += [f"×{devices} GPUs"] if devices > 1 else []
-    return f"{step.batch.size} = {''.join(split)}" if len(split) > 1 else f"{step.batch.size}"
+    def _bar(self, row: Row) -> str:
+        if not self.cells:
+            return ""
+        if row.share is None:
+            return " " * (self.cells + 1)
+        return self.pen(bar(row.share, self.cells), row.styles.get(MEMORY, PLAIN)) + " "
 
+    def below(self, step: Step, state: State) -> Iterator[str]:
+        """How the step runs, as many clauses on a line as there is room for; why it runs."""
+        if state.reused:
+            return
+        indent = self.widths[STAGE] + GAP
+        line = ""
+        for part in (*split(step), *strategy(step)):
+            joined = f"{line} · {part}" if line else part
+            if line and indent + len(joined) > self.width:
+                yield self._below(line, indent)
+                joined = part
+            line = joined
+        if line:
+            yield self._below(line, indent)
+        if state.reason:
+            yield self._below(f"runs: {state.reason}", indent)
 
-def _totals(plan: Plan, done: Collection[str]) -> tuple[str, ...]:
-    ahead = [step.estimate for step in plan.steps if step.estimate and step.name not in done]
-    low, high = sum(each.seconds_low for each in ahead), sum(each.seconds_high for each in ahead)
-    dollars = [each.dollars for each in ahead if each.dollars is not None]
-    peak = max((each.peak for each in ahead), default=0)
-    counted = f"{len(plan.steps) - len(done)} to run, {len(done)} reused"
-    time = f"{span(low)}–{span(high)}" if ahead else "0 s"
-    return (
-        counted,
-        "",
-        "",
-        "",
-        "",
-        gib(peak) if peak else "",
-        time,
-        f"${sum(dollars):,.2f}" if dollars else "",
-    )
-
-
-def _notes(plan: Plan) -> list[str]:
-    places: dict[str, list[str]] = {}
-    for step in plan.steps:
-        if step.schedule or step.estimate:
-            places.setdefault(_where(step), []).append(step.name)
-    notes = [f"where   {text}: {', '.join(names)}" for text, names in places.items()]
-    shapes = [
-        f"data    {part.name}: recognised as {part.format.recognised}"
-        for step in plan.steps
-        if step.data
-        for part in step.data.parts
-        if part.format.recognised
-    ]
-    mixes = [f"mix     {step.name}: {found}" for step in plan.steps if (found := _shares(step))]
-    rests = [
-        f"rests on {text}"
-        for text in dict.fromkeys(s.estimate.basis for s in plan.steps if s.estimate)
-    ]
-    unknown = [
-        f"{s.name}: no estimate, its model is not in the catalogue"
-        for s in plan.steps
-        if s.schedule and not s.estimate
-    ]
-    return [*notes, *dict.fromkeys(shapes), *mixes, *rests, *unknown]
-
-
-def _shares(step: Step) -> str:
-    """Both ways to count them; tokens are estimated from characters, of rows that are here."""
-    counted = [
-        f"{part.name} {part.rows:.0%} of rows, about {part.tokens:.0%} of trained tokens"
-        for part in shared(step)
-    ]
-    if not counted and step.data and len(step.data.parts) > 1 and step.data.strategy == "fixed":
-        of = "trained tokens" if step.data.by == "tokens" else "rows"
-        counted = [
-            f"{part.name} {share:.0%} of {of}"
-            for part, share in zip(step.data.parts, shares(step.data, []), strict=True)
-        ]
-    return "; ".join(counted)
-
-
-def _where(step: Step) -> str:
-    place = step.place
-    device = (
-        f"{place.gpus} × {place.gpu}" if place.device == "cuda" else f"CPU, {place.threads} threads"
-    )
-    extras: list[str] = [place.sharding] if place.sharding != "none" else []
-    extras += ["activation checkpointing"] if place.checkpointing else []
-    return ", ".join([device, step.precision, *extras])
-
-
-def gib(size: int) -> str:
-    """Bytes as people compare them with a card: `18.9 GiB`."""
-    return f"{size / 2**30:.1f} GiB"
-
-
-def span(seconds: float) -> str:
-    """`45 s`, `3 min`, `2.4 h`, `3.1 d`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172800:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} d"
+    def _below(self, text: str, indent: int) -> str:
+        return " " * indent + self.pen(text, DIM)
