@@ -14,6 +14,7 @@ from tunelang.estimate.ways import share_of
 from tunelang.estimate.work import Work
 
 GIB = 2**30
+NOTABLE = 0.02  # of a device's memory: what is less is not worth a line
 
 
 def reasons(work: Work, machine: Machine, found: Fit) -> list[str]:
@@ -103,14 +104,15 @@ def _recomputing(work: Work, machine: Machine, found: Fit) -> Iterator[str]:
         yield f"activation checkpointing: without it {_of(without.peak, machine)}"
     else:
         saved = found.estimate.peak - need(work, machine, other).peak
-        yield f"activations are kept: computing them twice would save {saved / GIB:.1f} GiB"
+        if saved > NOTABLE * offered(machine):
+            yield f"activations are kept: computing them twice would save {saved / GIB:.1f} GiB"
 
 
 def _loss(work: Work, machine: Machine, layout: Layout) -> Iterator[str]:
     """Told where all logits at once would cost anything."""
     plain = need(work, machine, replace(layout, loss="plain")).memory.allocated
     more = plain - need(work, machine, layout).memory.allocated
-    if more > 0.05 * plain:
+    if more > NOTABLE * offered(machine):
         yield f"loss in pieces: all logits at once would take {more / GIB:.1f} GiB more"
 
 

@@ -6,10 +6,13 @@ from tunelang.plan.ir import Plan
 from tunelang.plan.passes.context import Context
 from tunelang.plan.passes.cost import cost
 from tunelang.plan.passes.fit import laid_out
+from tunelang.plan.passes.fuse import fuse
 from tunelang.plan.passes.place import place
 from tunelang.plan.passes.recompute import recompute
+from tunelang.plan.passes.reuse import reuse
+from tunelang.plan.passes.share import share
 
-ORDER = (laid_out, place, recompute, cost)
+ORDER = (laid_out, place, share, recompute, fuse, reuse, cost)
 
 
 def apply(plan: Plan, context: Context) -> Plan:
