@@ -90,3 +90,24 @@ def scores(work: Work) -> float:
     if work.method == "reward_modeling":
         return 0.0
     return work.reply / work.positions if work.reply else 1.0
+
+
+def length(work: Work) -> int:
+    """Tokens of a sequence that is computed."""
+    return work.prompt + work.reply if work.reply else work.mean_length
+
+
+def passes(work: Work) -> tuple[int, int]:
+    """How often an update trains on its rows, and how often some model only reads them.
+
+    A policy's update is an iteration: it and its value model train in each epoch; they and what is
+    frozen score the samples once.
+    """
+    if work.reply:
+        return work.epochs * (1 + work.critic), 1 + work.critic + work.frozen
+    return 1, int(work.reference in ("adapter_off", "own"))
+
+
+def updates(work: Work) -> int:
+    """Optimizer steps of what is called an update here, of one model."""
+    return work.epochs * work.minibatches if work.reply else 1

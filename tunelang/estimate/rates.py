@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tunelang.estimate.layout import Layout
 from tunelang.estimate.machine import Machine
 
 # Share of the peak that matrix products reach in eager training, whose other parts are counted
@@ -39,6 +40,8 @@ NETWORK = 25e9
 HOST_LINK = 25e9  # PCIe 4 x16, what memory beside the GPU is reached by
 HOST_MEMORY = 100e9  # bytes/s that an optimizer on the CPU reads and writes: half of eight channels
 
+ALONE = Layout(micro=1)
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -55,7 +58,7 @@ class Rates:
     parallel: bool
 
 
-def rates(machine: Machine, precision: str, hidden: int, nodes: int = 1) -> Rates:
+def rates(machine: Machine, precision: str, hidden: int, layout: Layout = ALONE) -> Rates:
     """Of one device of a machine (one process of a CPU) on a model so wide."""
     if machine.gpu is None:
         return _cpu(machine, precision)
@@ -63,7 +66,8 @@ def rates(machine: Machine, precision: str, hidden: int, nodes: int = 1) -> Rate
     share, attention = _shares(gpu.name)
     peak = gpu.flops * (FP32 if precision == "fp32" else 1.0)
     narrow = min(1.0, hidden / WIDE) ** NARROW
-    link = gpu.link if nodes == 1 else min(gpu.link, NETWORK * machine.count)
+    network = NETWORK * layout.devices / layout.nodes
+    link = gpu.link if layout.nodes == 1 else min(gpu.link, network)
     products = peak * share * narrow
     return Rates(products, peak * attention, gpu.bandwidth, link, HOST_LINK, LAUNCH, parallel=True)
 

@@ -1,8 +1,8 @@
 """From the bytes that tensors take to what the device must have: a band, and whether it fits.
 
 The allocator of torch keeps what was freed, in blocks that later tensors may not fit, and the CUDA
-context and NCCL lie outside it. How much that is was published for 233 runs beside the allocated
-bytes: `nvidia-smi` less `max_memory_allocated` (tests/data/memory_calibration.csv). The shares below
+context and NCCL lie outside it. How much that is was published for 192 runs beside the allocated
+bytes: `nvidia-smi` less `max_memory_allocated` (tests/data/memory_calibration.csv). These shares
 are low decile, median and high decile over the runs of Mistral-7B and Llama-3-8B of each kind; the
 runs of all other models test them blind (tests/estimate/test_calibration.py).
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+from tunelang.estimate.calibration import Calibration
 
 GIB = 2**30
 ACCEPT, REFUSE = 0.85, 0.95  # of usable memory (planner notes, point 3)
@@ -35,6 +37,7 @@ STREAMS = ("fsdp1", "zero3")
 # 9), and interpreter and libraries of each process; nothing is published for CPUs.
 CPU_FACTOR, CPU_PROCESS = 1.35, 0.6 * GIB
 CPU_LOW, CPU_HIGH = 0.7, 1.4
+MEASURED_LOW, MEASURED_HIGH = 0.9, 1.1  # around what three steps on the device made of the middle
 
 Fits = Literal["yes", "tight", "no"]
 
@@ -91,8 +94,16 @@ def fits(band: Band, usable: float) -> Fits:
     """Yes below 85 % of what is usable; no where what cannot be given back is above 95 %.
 
     Between the two the step runs by all that is known, if the allocator gives back what it keeps:
-    of 233 published runs that did, some held tensors of 94.5 % of their device.
+    of 192 published runs that did, some held tensors of 94.5 % of their device.
     """
     if band.middle <= ACCEPT * usable:
         return "yes"
     return "no" if band.least > REFUSE * usable else "tight"
+
+
+def calibrated(band: Band, calibration: Calibration | None) -> Band:
+    """The band as a probe of the device moved it: within 10 % of what it measured."""
+    if calibration is None:
+        return band
+    middle = band.middle * calibration.reserved
+    return Band(min(band.least, middle), middle * MEASURED_LOW, middle, middle * MEASURED_HIGH)

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from tunelang.estimate.flops import Operations, forward, scores, training
+from tunelang.estimate.flops import (
+    Operations,
+    forward,
+    length,
+    passes,
+    scores,
+    training,
+    updates,
+)
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.parameters import chosen
@@ -74,60 +82,41 @@ def band(machine: Machine) -> tuple[float, float]:
 
 def update(work: Work, machine: Machine, layout: Layout) -> Parts:
     """One update; for a policy an iteration: sampling, scoring, every pass over the samples."""
-    reached = rates(machine, work.precision, work.architecture.hidden, layout.nodes)
+    reached = rates(machine, work.precision, work.architecture.hidden, layout)
     done = operations(work, layout)
     products, attention = done.products / reached.products, done.attention / reached.attention
     memory = _memory(work, layout) / reached.memory
-    busy, steps = products + attention + memory, _steps(work)
+    busy = products + attention + memory
     moved, touched = offloaded(work, layout)
     return Parts(
         products=products,
         attention=attention,
         memory=memory,
         launches=_launches(work, layout, reached, busy),
-        optimizer=0.0 if touched else steps * states(work, layout) / reached.memory,
+        optimizer=0.0 if touched else states(work, layout) / reached.memory,
         exchange=_exposed(work, layout, reached, busy),
-        offload=steps * (moved / reached.host + touched / HOST_MEMORY),
+        offload=moved / reached.host + touched / HOST_MEMORY,
         sampling=sampling_seconds(work, layout, reached),
     )
 
 
 def operations(work: Work, layout: Layout) -> Operations:
     """What one device does in an update, sampling apart."""
-    length = _length(work)
-    tokens = float(layout.micro * layout.accumulate * work.rows * length)
-    trained, read = _passes(work)
-    done = training(work, layout, tokens, length).times(trained)
+    long = length(work)
+    tokens = float(layout.micro * layout.accumulate * work.rows * long)
+    trained, read = passes(work)
+    done = training(work, layout, tokens, long).times(trained)
     if read:
-        done += forward(work.architecture, tokens, length, scores(work)).times(read)
+        done += forward(work.architecture, tokens, long, scores(work)).times(read)
     if work.texts:
         done += training(work, layout, work.texts / layout.devices, work.mean_length)
     return done
 
 
-def _length(work: Work) -> int:
-    return work.prompt + work.reply if work.reply else work.mean_length
-
-
-def _passes(work: Work) -> tuple[int, int]:
-    """How often an update trains on its rows, and how often some model only reads them.
-
-    Policy and value train in each epoch; they and what is frozen score the samples once.
-    """
-    if work.reply:
-        return work.epochs * (1 + work.critic), 1 + work.critic + work.frozen
-    return 1, int(work.reference in ("adapter_off", "own"))
-
-
-def _steps(work: Work) -> int:
-    """Optimizer steps of an update."""
-    return work.epochs * work.minibatches if work.reply else 1
-
-
 def _memory(work: Work, layout: Layout) -> float:
     """Bytes that an update's micro-batches read and write in a device's memory."""
-    tokens = float(layout.micro * work.rows * _length(work))
-    trained, _ = _passes(work)
+    tokens = float(layout.micro * work.rows * length(work))
+    trained, _ = passes(work)
     return trained * layout.accumulate * through_memory(work, layout, tokens, scores(work))
 
 
@@ -137,20 +126,21 @@ def _launches(work: Work, layout: Layout, reached: Rates, busy: float) -> float:
     kernels = KERNELS
     if work.weights in ("lora", "qlora"):
         kernels += ADAPTER_KERNELS * len(chosen(work.architecture, work.targets))
-    trained, read = _passes(work)
-    passes = trained * (3 + layout.checkpointing) + read
-    host = reached.launch * kernels * work.architecture.layers * passes * layout.accumulate
+    trained, read = passes(work)
+    times = (trained * (3 + layout.checkpointing) + read) * layout.accumulate
+    host = reached.launch * kernels * work.architecture.layers * times
     return max(0.0, host - busy) if reached.parallel else host
 
 
 def _exposed(work: Work, layout: Layout, reached: Rates, busy: float) -> float:
     """Exchange that computation does not hide: of gradients behind the backward they come from,
     of sharded weights behind everything."""
-    seconds = _steps(work) * exchanged(work, layout) / reached.link
+    seconds = exchanged(work, layout) / reached.link
     if not reached.parallel:
         return seconds
-    if layout.sharding in ("ddp", "zero1"):
-        return max(0.0, seconds - BACKWARD * busy / layout.accumulate)
+    if layout.sharding in ("ddp", "zero1"):  # with the last micro-batch of each optimizer step
+        last = updates(work) / (layout.accumulate * (work.epochs if work.reply else 1))
+        return max(0.0, seconds - BACKWARD * busy * min(1.0, last))
     return max(0.0, seconds - busy * (BACKWARD if layout.sharding == "zero2" else 1.0))
 
 

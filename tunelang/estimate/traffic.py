@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from tunelang.estimate.activations import activation_bytes
+from tunelang.estimate.flops import passes, updates
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.load import Load
 from tunelang.estimate.parameters import Architecture, Targets, linear_count
@@ -42,15 +43,20 @@ def through_memory(work: Work, layout: Layout, tokens: float, scored: float) -> 
 
 
 def states(work: Work, layout: Layout) -> float:
-    """Bytes of an update of one device: weights, gradients and two states are read, all but
-    gradients are written."""
+    """Bytes of the optimizer's steps on one device: weights, gradients and two states are read, all
+    but gradients are written."""
     width = 2 if work.weights == "full" and not work.masters else 4
     shards = layout.devices if layout.sharding in DIVIDES_OPTIMIZER else 1
-    return 7.0 * width * work.trained / shards
+    return updates(work) * _models(work) * 7.0 * width * work.trained / shards
+
+
+def _models(work: Work) -> int:
+    """How many models train: a policy's value model too."""
+    return 1 + work.critic if work.reply else 1
 
 
 def exchanged(work: Work, layout: Layout) -> float:
-    """Bytes that each device sends in one update (ZeRO, arXiv 1910.02054, section 7).
+    """Bytes that each device sends in an update (ZeRO, arXiv 1910.02054, section 7).
 
     A ring passes (N - 1)/N of what it gathers or reduces; reducing for everyone is both.
     """
@@ -58,12 +64,14 @@ def exchanged(work: Work, layout: Layout) -> float:
         return 0.0
     ring = (layout.devices - 1) / layout.devices
     gradients, weights = float(work.width * work.trained), float(work.width * work.parameters)
+    steps, (trained, read) = updates(work) * _models(work), passes(work)
     if layout.sharding in ("ddp", "zero1"):
-        return ring * 2 * gradients
+        return ring * steps * 2 * gradients
+    micros = layout.accumulate * trained
     if layout.sharding == "zero2":  # gradients are shared out after each micro-batch
-        return ring * gradients * (layout.accumulate + 1)
-    # Weights are gathered for forward and backward of each micro-batch, gradients shared out.
-    return ring * layout.accumulate * (2 * weights + gradients)
+        return ring * gradients * (micros + steps)
+    # Weights are gathered for each pass, forward and backward; gradients are shared out.
+    return ring * (micros * (2 * weights + gradients) + layout.accumulate * read * weights)
 
 
 def offloaded(work: Work, layout: Layout) -> tuple[float, float]:
@@ -71,9 +79,10 @@ def offloaded(work: Work, layout: Layout) -> tuple[float, float]:
     on the host reads and writes for it."""
     if layout.offload == "none":
         return 0.0, 0.0
-    trained = work.trained / layout.devices
-    moved = 2.0 * work.width * trained  # gradients out, new weights in
+    steps, (trained, read) = updates(work) * _models(work), passes(work)
+    share = work.trained / layout.devices
+    moved = steps * 2.0 * work.width * share  # gradients out, new weights in
     if layout.offload == "all":
-        passes = 2 + layout.checkpointing
-        moved += layout.accumulate * passes * work.width * work.parameters / layout.devices
-    return moved, 7.0 * 4 * trained
+        times = layout.accumulate * (trained * (2 + layout.checkpointing) + read)
+        moved += times * work.width * work.parameters / layout.devices
+    return moved, steps * 7.0 * 4 * share
