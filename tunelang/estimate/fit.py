@@ -12,9 +12,10 @@ from functools import lru_cache
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.load import Sharding
 from tunelang.estimate.machine import Machine
-from tunelang.estimate.needs import Need, need, predicted, seconds_of
+from tunelang.estimate.needs import Need, need, predicted
 from tunelang.estimate.predicted import Estimate
 from tunelang.estimate.reserve import Fits
+from tunelang.estimate.time import step_seconds
 from tunelang.estimate.ways import layouts
 from tunelang.estimate.work import Work
 
@@ -82,7 +83,7 @@ def fit(work: Work, machine: Machine) -> Fit | None:
 def tried(work: Work, machine: Machine) -> tuple[Tried, ...]:
     """Every layout there is, the simplest first."""
     return tuple(
-        Tried(layout, need(work, machine, layout), seconds_of(work, machine, layout).middle)
+        Tried(layout, need(work, machine, layout), step_seconds(work, machine, layout).middle)
         for layout in layouts(work, machine)
     )
 

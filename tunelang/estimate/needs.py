@@ -5,7 +5,7 @@ One layout costs some 50 microseconds, so that a fit can try a thousand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tunelang.estimate import reserve
 from tunelang.estimate.layout import Layout
@@ -15,7 +15,7 @@ from tunelang.estimate.memory import Memory
 from tunelang.estimate.predicted import Estimate
 from tunelang.estimate.reserve import Band, Fits
 from tunelang.estimate.roles import Critic, Roles, step_memory
-from tunelang.estimate.time import Seconds, seconds
+from tunelang.estimate.time import operations, step_seconds, update_seconds
 from tunelang.estimate.work import Work
 
 CPU_SHARE = 0.5  # of a CPU machine's memory: the rest is everything else's
@@ -43,11 +43,13 @@ def offered(machine: Machine) -> float:
 def need(work: Work, machine: Machine, layout: Layout) -> Need:
     """What one device needs for a step that is laid out so."""
     found = step_memory(load_of(work, layout), roles_of(work))
-    band = _band(found.allocated, work, machine, layout)
+    band = band_of(found.allocated, work, machine, layout)
     return Need(found, band, reserve.fits(band, offered(machine)))
 
 
-def _band(allocated: float, work: Work, machine: Machine, layout: Layout) -> Band:
+def band_of(allocated: float, work: Work, machine: Machine, layout: Layout) -> Band:
+    """What a device must have for so many bytes of tensors."""
+    """What one device must have for so many bytes of tensors."""
     if machine.kind == "cpu":
         return reserve.resident(allocated)
     return reserve.reserved(
@@ -113,7 +115,7 @@ def roles_of(work: Work) -> Roles:
 
 def predicted(work: Work, machine: Machine, layout: Layout, need: Need) -> Estimate:
     """What a plan says of a step."""
-    time = seconds_of(work, machine, layout)
+    time = step_seconds(work, machine, layout)
     memory, band = need.memory, need.band
     return Estimate(
         parameters=work.parameters,
@@ -126,6 +128,8 @@ def predicted(work: Work, machine: Machine, layout: Layout, need: Need) -> Estim
         peak_low=int(band.low),
         peak_high=int(band.high),
         usable=machine.usable,
+        flops=operations(work, layout).all * layout.devices,
+        tokens_per_second=_tokens(work) / update_seconds(work, machine, layout),
         seconds_low=time.low,
         seconds=time.middle,
         seconds_high=time.high,
@@ -134,10 +138,10 @@ def predicted(work: Work, machine: Machine, layout: Layout, need: Need) -> Estim
     )
 
 
-def seconds_of(work: Work, machine: Machine, layout: Layout) -> Seconds:
-    """The whole step: start, every update, and for policies every rollout."""
-    shared = replace(machine, count=layout.devices, nodes=1)
-    return seconds(work, shared, checkpointing=layout.checkpointing)
+def _tokens(work: Work) -> float:
+    """Tokens of one update, of a usual length; of a policy's those that it reads and writes."""
+    length = work.prompt + work.reply if work.reply else work.mean_length
+    return float(work.batch * work.rows * length)
 
 
 def dollars(machine: Machine, seconds: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from tunelang.estimate.load import NF4, Offload, Sharding
 from tunelang.estimate.parameters import (
@@ -72,16 +73,16 @@ class Work:
         """Bytes of a resting weight: full tuning computes over fp32 masters only in fp32."""
         return 4 if self.precision == "fp32" else 2  # fp8 computes from bf16 weights
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         return count(self.architecture)
 
-    @property
+    @cached_property
     def active(self) -> int:
         """Parameters that one token meets."""
         return active_count(self.architecture)
 
-    @property
+    @cached_property
     def trained(self) -> int:
         if self.weights == "full":
             return self.parameters
