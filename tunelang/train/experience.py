@@ -268,7 +268,7 @@ def learn_policy(
         return loss(new), new.detach(), logits.detach()
 
     with speaking(who.policy):  # in the backward pass, too: it may compute activations again
-        found, new, logits = who.policy.compute(work)
+        found, new, logits = who.policy.compute(work, last=POLICY in part.ends)
         backward(who.policy.engine, POLICY, found, part)
     if part.counts:
         stats.add({"policy_loss": float(found.detach())})

@@ -15,6 +15,7 @@ from tunelang.plan.ir import Step
 from tunelang.train import (
     checkpoint,
     data,
+    engines,
     evaluate,
     gauges,
     loop,
@@ -30,7 +31,6 @@ from tunelang.train import (
 )
 from tunelang.train.casting import cast
 from tunelang.train.checkpoint import Parts
-from tunelang.train.engines.single import Single
 from tunelang.train.experience import Algorithm, Learner, Rollout, learn, rollout, units
 from tunelang.train.job import Job
 from tunelang.train.material import mixture
@@ -50,7 +50,7 @@ def run(step: Step, job: Job, algorithm: Algorithm) -> Metrics:
     parts = policy_setup.prompts(step, job, speech)
     measured = data.spread(parts, job)
     machine.seed(step.seed)
-    who = cast(step, job, start, speech, Single())
+    who = cast(step, job, start, speech, engines.of(step, job))
     this = policy_setup.prepare(step, job, who, (algorithm, speech, parts))
     gates = gauges.prepare(step, job, rows.Writer(speech, step.length or 0, "reply"))
     before = stage.before(job, lambda: taken(this, gates, measured))
@@ -110,7 +110,8 @@ def checkpoint_parts(this: Run) -> Parts:
         modules["head"] = critic.head
         if critic.role.model is not this.who.trained.model:
             modules["value"] = critic.role.model
-    return Parts(modules, {unit: this.engine.optimizer(unit) for unit in units(this.who)})
+    optimizers = {unit: this.engine.optimizer(unit) for unit in units(this.who)}
+    return Parts(modules, optimizers, engine=this.engine)
 
 
 def asked_from(this: Run, at: int) -> Iterator[Asked]:
@@ -194,7 +195,7 @@ def keep(this: Run, parts: Parts, measured: Sequence[Asked]) -> None:
     last = state.at == this.schedule.steps
     if loop.due(this.schedule.eval_every, state.at) and not last and measured:
         job.measure("during", state.at, measure(this, measured))
-    stopping = job.stop.is_set()
+    stopping = bool(this.engine.total([float(job.stop.is_set())])[0])  # all stop, or none
     if (loop.due(this.schedule.save_every, state.at) and not last) or stopping:
         parts.values.update(
             coefficient=state.coefficient, strained=state.strained, series=state.series

@@ -204,7 +204,7 @@ def reference_scores(this: Run, asked: Sequence[Asked], own: Tensor) -> Tensor:
     process has noted, all are told: no two may find a file and another not.
     """
     path = this.job.work / "reference-scores.json"
-    here = this.engine.rank == 0 and path.is_file()
+    here = this.job.leads and path.is_file()
     noted = this.engine.together([json.loads(path.read_text("utf-8")) if here else None])[0]
     if noted is not None:
         return torch.tensor(noted[: len(asked)], device=own.device)
@@ -215,6 +215,6 @@ def reference_scores(this: Run, asked: Sequence[Asked], own: Tensor) -> Tensor:
         other = replace(this, who=replace(this.who, policy=this.who.reference))
         drawn = draw(other, asked, this.step.seed + MEASURED)
         found = scored(this, asked, drawn)
-    if this.engine.rank == 0:
+    if this.job.leads:
         write_json(path, found.tolist())
     return found

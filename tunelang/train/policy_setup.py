@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tunelang.plan.ir import Step
-from tunelang.train import data, optimise, pretraining, reward_functions, rows, trainable
+from tunelang.train import data, engines, optimise, pretraining, reward_functions, rows, trainable
 from tunelang.train.casting import recompute
 from tunelang.train.engines.engine import Unit
 from tunelang.train.experience import Algorithm
@@ -60,7 +60,7 @@ def prepare(
     if step.schedule is None:
         msg = f"step {step.name} has no schedule"
         raise ValueError(msg)
-    adopted(step, who)
+    adopted(step, job, who)
     wanted = step.fields.get("reward")
     return Run(
         step,
@@ -74,14 +74,17 @@ def prepare(
     )
 
 
-def adopted(step: Step, who: Cast) -> None:
+def adopted(step: Step, job: Job, who: Cast) -> None:
     """Have the engine lay out the models and build an optimizer for each unit."""
     trains = units_of(step, who)
     ours = {id(model) for unit in trains for model in unit.modules.values()}
     others = [who.reference, *([who.judge.role] if who.judge else [])]
     frozen = {id(role.model): role.model for role in others if id(role.model) not in ours}
     recompute(step, who)
-    who.policy.engine.adopt(trains, list(frozen.values()))
+    engine = who.policy.engine
+    engine.adopt(trains, list(frozen.values()))
+    if engine.name != "none":
+        engines.check(job, engine, step.place.processes)
 
 
 def units_of(step: Step, who: Cast) -> list[Unit]:

@@ -77,7 +77,7 @@ class Ppo:
         held, returns = found.values[numbers][mask], found.returns[numbers][mask]
         critic = critic_of(who)
         with speaking(critic.role):  # in the backward pass, too
-            now = values(critic, part.episodes, who.lens)
+            now = values(critic, part.episodes, who.lens, last=VALUE in part.ends)
             value = pl.clipped_value_sum(now, held, returns, self.value_clip) / part.tokens
             backward(critic.role.engine, VALUE, self.value_weight * value, part)
         if part.counts:

@@ -65,7 +65,7 @@ class Texts:
                 return forward.loss_sum(model, batch) / total
 
         with speaking(who.policy):  # in the backward pass, too
-            mean = who.policy.compute(work)
+            mean = who.policy.compute(work, last=last)
             who.policy.engine.backward(POLICY, weight * mean, last=last)
         return float(mean.detach())
 

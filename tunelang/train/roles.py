@@ -38,10 +38,11 @@ class Role:
     adapters: tuple[str, ...] | None
     engine: Engine = field(default_factory=Single)
 
-    def compute(self, work: Callable[[Any], T]) -> T:
-        """What `work` makes of the model; every process has to ask for as much."""
+    def compute(self, work: Callable[[Any], T], *, last: bool = True) -> T:
+        """What `work` makes of the model; every process has to ask for as much. `last`: the
+        backward pass of it ends an update."""
         with speaking(self) as model:
-            return self.engine.compute(lambda: work(model), model)
+            return self.engine.compute(lambda: work(model), model, last=last)
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,14 @@ def recomputed(model: nn.Module) -> list[nn.Module]:
     return [layer for layer in layers if layer.gradient_checkpointing]
 
 
-def values(critic: Critic, episodes: Episodes, lens: Lens) -> Tensor:
-    """V before each real reply token, [N] in fp32."""
+def values(critic: Critic, episodes: Episodes, lens: Lens, *, last: bool = True) -> Tensor:
+    """V before each real reply token, [N] in fp32; `last` as in `Role.compute`."""
 
     def work(model: Any) -> Tensor:
         found: Tensor = critic.head(hidden_at_reads(model, episodes, lens).float())[:, 0]
         return found
 
-    return critic.role.compute(work)
+    return critic.role.compute(work, last=last)
 
 
 @torch.no_grad()
