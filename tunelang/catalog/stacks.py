@@ -22,7 +22,8 @@ class Stack:
 
     How it computes:
     - `autocast`: weights stay as they are held, and products are computed in bf16 beside them.
-    - `adapter`: bytes of a weight of an adapter (4: PEFT's autocast_adapter_dtype).
+    - `adapter`: bytes of a weight of an adapter (4: PEFT's autocast_adapter_dtype);
+      `adapter_input` of an element of the copy of its input that each target keeps for itself.
     - `upcast`: k-bit preparation holds norms, embeddings and hidden states in fp32.
 
     The loss, bytes a logit (`estimate/loss.py`):
@@ -38,7 +39,8 @@ class Stack:
       `norm_wide_full`, `norm_wide_frozen`: over fp32 hidden states; `norm_token` for each token.
     - `mlp_full`, `mlp_frozen`: of the feed-forward's inner width.
     - `linear_input`: of every frozen linear layer's input (2 in old bitsandbytes, else 0).
-    - `attention_square`: of each head's score matrix (6 in eager attention, 0 in fused kernels).
+    - `attention_square`: of each head's score matrix (6 in eager attention, 0 in fused kernels);
+      `kv_repeated`: keys and values are kept once for every head of queries.
 
     States and their movement:
     - `foreach`: the optimizer makes one temporary of the size of all that trains.
@@ -54,6 +56,7 @@ class Stack:
     name: str
     autocast: bool
     adapter: int
+    adapter_input: float
     upcast: bool
     logit_forward: float
     logit_backward: float
@@ -72,6 +75,7 @@ class Stack:
     mlp_frozen: float
     linear_input: float
     attention_square: float
+    kv_repeated: bool
     foreach: bool
     in_backward: bool
     bucket_view: bool
