@@ -142,12 +142,3 @@ def _exposed(work: Work, layout: Layout, reached: Rates, busy: float) -> float:
         last = updates(work) / (layout.accumulate * (work.epochs if work.reply else 1))
         return max(0.0, seconds - BACKWARD * busy * min(1.0, last))
     return max(0.0, seconds - busy * (BACKWARD if layout.sharding == "zero2" else 1.0))
-
-
-# Used until every caller lays its work out (estimate/needs.py).
-
-
-def seconds(work: Work, machine: Machine, *, checkpointing: bool) -> Seconds:
-    devices = machine.count * machine.nodes
-    layout = Layout(1, max(1, work.batch // devices), devices, checkpointing=checkpointing)
-    return step_seconds(work, machine, layout)
