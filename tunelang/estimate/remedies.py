@@ -17,22 +17,35 @@ RANK = 16  # of the adapters that are proposed: the commonest rank of published 
 LENGTHS = 64  # tokens of which a proposed length is a multiple
 SHORTEST = 256  # tokens below which cutting rows is no advice
 COUNTS = (2, 4, 8, 16, 32, 64)
+HARDWARE = ("count", "gpu")
 
 
 @dataclass(frozen=True)
 class Remedy:
     """A field of the stage or of its hardware, its new value as the recipe writes it, less the
-    noun, and the peak it leads to; `how` is the way to share devices where that changes."""
+    noun, and the peak it leads to; `also` goes with it, and `how` is the way to share devices."""
 
     field: str
     value: int | str
     peak: float
     fits: bool
+    also: str = ""
     how: str = ""
-    hardware: bool = False
+
+    @property
+    def hardware(self) -> bool:
+        return self.field in HARDWARE
 
 
-Change = tuple[str, int | str, Work, Machine]
+@dataclass(frozen=True)
+class Change:
+    """What a remedy makes of the step or of its machine."""
+
+    field: str
+    value: int | str
+    work: Work
+    machine: Machine
+    also: str = ""
 
 
 def remedies(work: Work, machine: Machine) -> list[Remedy]:
@@ -52,25 +65,29 @@ def _changes(work: Work, machine: Machine) -> Iterator[Change]:
     if work.micro and work.micro > 1:
         yield from _smaller(work, machine)
     if work.recompute is False:
-        yield "checkpointing", "auto", replace(work, recompute=None), machine
+        yield Change("checkpointing", "auto", replace(work, recompute=None), machine)
     if work.sharding:
-        yield "parallel.sharding", "auto", replace(work, sharding=None), machine
+        yield Change("parallel.sharding", "auto", replace(work, sharding=None), machine)
     yield from _shorter(work, machine)
     for kind in {"full": ("lora", "qlora"), "lora": ("qlora",)}.get(work.weights, ()):
-        yield "weights", f"{kind}(rank = {RANK})", _adapter(work, kind), machine
+        yield Change("weights", f"{kind}(rank = {RANK})", _adapter(work, kind), machine)
     yield from _more(work, machine)
     yield from _larger(work, machine)
 
 
 def _smaller(work: Work, machine: Machine) -> Iterator[Change]:
-    """The largest micro-batch that divides and fits, else one row."""
+    """The largest micro-batch that divides and fits, else one row; and with activations computed
+    twice, where the recipe forbids that."""
     free = replace(work, micro=None)
     sizes = sorted({each.micro for each in layouts(free, machine)} - {work.micro}, reverse=True)
     changes = [replace(work, micro=size) for size in sizes if size < (work.micro or 1)]
     fitting = (one for one in changes if _fits(one, machine))
     found = next(fitting, changes[-1] if changes else None)
     if found:
-        yield "micro", found.micro or 1, found, machine
+        yield Change("micro", found.micro or 1, found, machine)
+    if found and work.recompute is False and not _fits(found, machine):
+        both = replace(found, recompute=None)
+        yield Change("micro", found.micro or 1, both, machine, "checkpointing = auto")
 
 
 def _shorter(work: Work, machine: Machine) -> Iterator[Change]:
@@ -84,7 +101,7 @@ def _shorter(work: Work, machine: Machine) -> Iterator[Change]:
             low = middle
         else:
             high = middle - 1
-    yield "length", low * LENGTHS, _cut(work, low * LENGTHS), machine
+    yield Change("length", low * LENGTHS, _cut(work, low * LENGTHS), machine)
 
 
 def _cut(work: Work, length: int) -> Work:
@@ -108,7 +125,7 @@ def _more(work: Work, machine: Machine) -> Iterator[Change]:
     for count in COUNTS:
         more = replace(machine, count=count, nodes=1)
         if count > machine.devices and work.batch % count == 0 and _fits(work, more):
-            yield "count", count, work, more
+            yield Change("count", count, work, more)
             return
 
 
@@ -121,7 +138,7 @@ def _larger(work: Work, machine: Machine) -> Iterator[Change]:
         able_to = gpu.bf16 or work.precision == "fp32"
         other = replace(machine, gpu=gpu, memory=gpu.memory, usable=gpu.usable)
         if gpu.usable > machine.usable and able_to and _fits(work, other):
-            yield "gpu", gpu.name, work, other
+            yield Change("gpu", gpu.name, work, other)
             return
 
 
@@ -134,12 +151,13 @@ def _fits(work: Work, machine: Machine) -> bool:
 
 
 def _tried(change: Change) -> Remedy | None:
-    field, value, work, machine = change
+    """The simplest layout that fits after the change, else the smallest."""
+    work, machine = change.work, change.machine
     found = [(one, need(work, machine, one)) for one in layouts(work, machine)]
     if not found:
         return None
     fitting = (pair for pair in found if pair[1].fits == "yes")
     layout, needs = next(fitting, min(found, key=lambda pair: pair[1].peak))
-    hardware = field in ("count", "gpu")
     how = layout.sharding if layout.devices > 1 else ""
-    return Remedy(field, value, needs.peak, needs.fits == "yes", how, hardware)
+    fits = needs.fits == "yes"
+    return Remedy(change.field, change.value, needs.peak, fits, change.also, how)

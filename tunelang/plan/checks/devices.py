@@ -81,7 +81,8 @@ def idle_gpus(plan: Plan, context: Context) -> Iterator[Diagnostic]:
         assert step.weights
         why = able.alone(step.method, step.weights.kind)
         if why and machine.devices > 1:
-            yield _alone(step, stage, (machine, why), context)
+            asked = stage.get("parallel.data") is not None
+            yield (_not_shared if asked else _alone)(step, stage, (machine, why), context)
             continue
         minibatches = stage.get("rollout.minibatches")
         if not (minibatches and step.batch and machine.devices > 1):
@@ -102,6 +103,21 @@ def _alone(step: Step, stage: Declared, had: tuple[Machine, str], context: Conte
         "one of these works",
         others=(Label(hardware.span, f"has {machine.devices}"),) if hardware else (),
         help="the others wait, and are paid for; a hardware block with `count = 1` is enough",
+    )
+
+
+def _not_shared(
+    step: Step, stage: Declared, had: tuple[Machine, str], context: Context
+) -> Diagnostic:
+    """TL714: devices are asked for that the stage's worker cannot share it with."""
+    machine, why = had
+    return error(
+        "TL714",
+        "backend-cannot",
+        f"`{step.name}` cannot be shared by {machine.devices} devices: {why}",
+        stage.span_of("parallel.data"),
+        "cannot be done",
+        help="without `data` it runs on one of them",
     )
 
 

@@ -109,7 +109,8 @@ def _advice(step: Step, planned: tuple[Work, Machine, Fit], changes: list[Remedy
 def _told(step: Step, remedy: Remedy, machine: Machine) -> str:
     """`length = 1024 tokens` (20.3 GiB)."""
     how = f"{remedy.how}, " if remedy.how and machine.devices == 1 else ""
-    return f"`{remedy.field} = {_written(step, remedy)}` ({how}{remedy.peak / GIB:.1f} GiB)"
+    also = f" with `{remedy.also}`" if remedy.also else ""
+    return f"`{remedy.field} = {_written(step, remedy)}`{also} ({how}{remedy.peak / GIB:.1f} GiB)"
 
 
 def _written(step: Step, remedy: Remedy) -> str:
@@ -122,6 +123,6 @@ def _written(step: Step, remedy: Remedy) -> str:
 
 def _fix(step: Step, declared: Declared, remedy: Remedy) -> Fix | None:
     """Where it runs is for people to change: another device has another price."""
-    if not remedy.fits or remedy.hardware:
+    if not remedy.fits or remedy.hardware or remedy.also:
         return None
     return setting(declared, remedy.field, _written(step, remedy))
