@@ -11,6 +11,7 @@ import pytest
 from tunelang.diagnostic import Severity
 from tunelang.plan.ir import Estimate
 from tunelang.run import execute as page
+from tunelang.run import results
 from tunelang.run.journal import Journal
 
 
@@ -312,8 +313,8 @@ def test_time_of_all_attempts_counts():
         {**start, "time": 9000.0},
         {"event": "progress", "time": 9009.0},
     ]
-    assert page.earlier(events) == 10.0
-    assert page.earlier([]) == 0.0
+    assert results.earlier(events) == 10.0
+    assert results.earlier([]) == 0.0
 
 
 @pytest.mark.parametrize("done", [True, False])

@@ -9,11 +9,13 @@ from tunelang.launch import deepspeed, environment, local, machine, torchrun
 from tunelang.launch.launcher import Job
 from tunelang.launch.libraries import Library, libraries, within
 from tunelang.launch.machine import Gpu, Machine
+from tunelang.launch.rendezvous import Node, interface, own_address
 from tunelang.plan.ir import HubModel
 from tunelang.run import refusal
 
 CPU_ONLY = Machine("Linux", "cpu", 2, frozenset(), 8 << 30, ())
 TWO_GPUS = Machine("Linux", "cpu", 8, frozenset(), 8 << 30, (Gpu("H100", 80 << 30, "570"),) * 2)
+NODE = Node(1, 4, "127.0.0.1", 29400)
 GOLDEN = {
     "local": "-m tunelang.train /w/step.json --home /h",
     "torchrun": "-m torch.distributed.run --standalone --nproc-per-node=2 "
@@ -35,28 +37,68 @@ def placed(make):
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_command_lines(placed, name):
     """Each launcher's whole command line."""
-    step = placed(device="cuda", gpus=2, sharding="zero2", launcher=name)
+    step = placed(device="cuda", gpus=2, processes=2, sharding="zero2", launcher=name)
     launcher = refusal.launcher(name)
     command = launcher.command(Job(step, Path("/w/step.json"), Path("/h")))
     assert command == [sys.executable, *GOLDEN[name].split()]
 
 
+def test_the_command_line_of_one_of_several_machines(placed):
+    """torchrun is told where the first machine listens, that it is not this one, and by which
+    address this one is reached; each machine starts its share of the processes."""
+    step = placed(nodes=4, processes=8, sharding="ddp", launcher="torchrun")
+    command = torchrun.command(Job(step, Path("/w/step.json"), Path("/h"), node=NODE))
+    expected = (
+        "-m torch.distributed.run --nnodes=4 --rdzv-backend=c10d --rdzv-endpoint=127.0.0.1:29400 "
+        f"--rdzv-id={step.key} --rdzv-conf=is_host=0 --local-addr=127.0.0.1 --nproc-per-node=2 "
+        "-m tunelang.train /w/step.json --home /h"
+    )
+    assert command == [sys.executable, *expected.split()]
+
+
+def test_gloo_is_given_the_interface_that_leads_to_the_others(placed):
+    """Not the one that the machine's own name means; one that the user chose stays."""
+    assert own_address(NODE) == "127.0.0.1"
+    assert interface("127.0.0.1") == "lo"
+    assert interface("192.0.2.1") is None
+    step = placed(nodes=4)
+    assert (
+        environment.environment(step, hub=False, given={}, node=NODE)["GLOO_SOCKET_IFNAME"] == "lo"
+    )
+    given = {"GLOO_SOCKET_IFNAME": "ib0"}
+    found = environment.environment(step, hub=False, given=given, node=NODE)
+    assert found["GLOO_SOCKET_IFNAME"] == "ib0"
+    assert "GLOO_SOCKET_IFNAME" not in environment.environment(step, hub=False, given={})
+
+
 def test_local_needs_the_gpu_it_is_given(placed):
     """A CUDA stage is refused on a machine without a GPU, and taken on one with."""
     step = placed(device="cuda", gpus=1, gpu="h100")
-    assert local.cannot(step, CPU_ONLY) == "it needs 1 h100 GPU and this machine has none"
-    assert local.cannot(step, TWO_GPUS) is None
+    assert local.LAUNCHER.cannot(step, CPU_ONLY) == "it needs 1 h100 GPU and this machine has none"
+    assert local.LAUNCHER.cannot(step, TWO_GPUS) is None
 
 
 def test_local_is_one_process(placed):
-    """Several GPUs need another launcher."""
-    assert "one process" in local.cannot(placed(device="cuda", gpus=2), TWO_GPUS)
+    """Several processes need another launcher."""
+    step = placed(device="cuda", gpus=2, processes=2, sharding="ddp")
+    assert "one process" in local.LAUNCHER.cannot(step, TWO_GPUS)
 
 
 def test_torchrun_counts_gpus(placed):
-    """Four GPUs asked for, two here."""
-    step = placed(device="cuda", gpus=4, sharding="ddp", launcher="torchrun")
+    """Four GPUs asked for, two here; over two machines two are enough."""
+    step = placed(device="cuda", gpus=4, processes=4, sharding="ddp", launcher="torchrun")
     assert torchrun.cannot(step, TWO_GPUS) == "it needs 4 GPUs and this machine has 2"
+    both = step.model_copy(update={"place": step.place.model_copy(update={"nodes": 2})})
+    assert torchrun.cannot(both, TWO_GPUS) is None
+
+
+def test_a_stage_of_several_machines_is_not_started_on_one(placed):
+    """TL714 says how it is started on each, unless this run is one of as many."""
+    step = placed(nodes=4, processes=4, sharding="ddp", launcher="torchrun")
+    (found,) = refusal.refusals([step], CPU_ONLY, ())
+    assert "planned for 4 machines and this is one" in found.message
+    assert "`--node 0` to `--node 3`" in found.help
+    assert refusal.refusals([step], CPU_ONLY, (), NODE) == []
 
 
 def test_zero_needs_deepspeed(placed, monkeypatch):
@@ -69,9 +111,12 @@ def test_zero_needs_deepspeed(placed, monkeypatch):
 
 
 def test_deepspeed_runs_zero_only(placed, monkeypatch):
-    """Plain data parallelism is torchrun's."""
+    """Plain data parallelism and several machines are torchrun's."""
     monkeypatch.setattr(deepspeed, "find_spec", lambda _: True)
-    assert "zero2 and zero3" in deepspeed.cannot(placed(gpus=2, sharding="ddp"), TWO_GPUS)
+    step = placed(processes=2, sharding="ddp", launcher="deepspeed")
+    assert deepspeed.cannot(step, TWO_GPUS) == "it runs zero1, zero2 and zero3, not sharding `ddp`"
+    two = placed(processes=2, nodes=2, sharding="zero3", launcher="deepspeed")
+    assert "`torchrun` joins" in deepspeed.cannot(two, TWO_GPUS)
 
 
 def test_refusal_names_the_profiles(placed):
@@ -85,7 +130,7 @@ def test_refusal_names_the_profiles(placed):
 
 def test_unknown_launcher_is_refused(placed):
     """A plan made where a plug-in launcher was installed is refused where it is not."""
-    step = placed(launcher="slurm")
+    step = placed(launcher="plugged_in")
     (found,) = refusal.refusals([step], CPU_ONLY, ())
     assert "no such launcher is installed" in found.message
 

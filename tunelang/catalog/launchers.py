@@ -56,8 +56,9 @@ def starter_cannot(name: str, *, processes: int, nodes: int, sharding: str) -> s
     if nodes > 1 and not facts.nodes:
         return "it starts the processes of one machine; `torchrun` joins those of several"
     if sharding not in facts.shardings:
-        made = " and ".join((", ".join(facts.shardings[:-1]), facts.shardings[-1]))
-        return f"it runs {made.removeprefix(' and ')}, not sharding `{sharding}`"
+        *most, last = facts.shardings
+        made = f"{', '.join(most)} and {last}" if most else last
+        return f"it runs {made}, not sharding `{sharding}`"
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,57 +16,159 @@ from tunelang.cli.planning import plan_recipe, show_findings
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tunelang.launch.rendezvous import Node
     from tunelang.plan.ir import Plan
     from tunelang.run.outcome import Outcome
+    from tunelang.run.state import Settings
     from tunelang.run.store import Store
 
 INTERRUPTED = 130
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of how to run."""
+
+    recipe: Path
+    plain: bool
+    yes: bool
+    only: str | None
+    launcher: str | None
+    setup: Path | None
+    node: int | None
+    rendezvous: str | None
+
+
 def run(
-    recipe: Annotated[Path, typer.Argument(help="The recipe.")],
+    recipe: Annotated[Path, typer.Argument(help="The recipe, or the folder of a written plan.")],
     profile: Annotated[str | None, typer.Option(help="A profile of the recipe.")] = None,
     set: Annotated[list[str] | None, typer.Option(help="PATH=VALUE laid over the recipe.")] = None,
     param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of a param.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of bars.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Allow downloads from the hub.")] = False,
+    only: Annotated[
+        str | None, typer.Option(help="Run this stage; what it needs is in the store.")
+    ] = None,
+    launcher: Annotated[
+        str | None, typer.Option(help="slurm, kubernetes or skypilot; local runs it here.")
+    ] = None,
+    setup: Annotated[
+        Path | None, typer.Option(help="A shell file that prepares each machine of a job.")
+    ] = None,
+    node: Annotated[
+        int | None, typer.Option(help="Which of a stage's machines this is, from 0.")
+    ] = None,
+    rendezvous: Annotated[
+        str | None,
+        typer.Option(envvar="TUNELANG_RENDEZVOUS", help="HOST:PORT of the machine of node 0."),
+    ] = None,
 ) -> None:
     """Run a recipe; the same command goes on after any interruption."""
     from rich.console import Console
 
     gc.enable()  # a run may take days
-    plan, found = plan_recipe(recipe, profile, set or (), param or ())
-    show_findings(found)
-    if plan is None or any(each.code == "TL701" for each in found):
-        raise typer.Exit(1)
+    asked = Asked(recipe, plain, yes, only, launcher, setup, node, rendezvous)
+    plan = _plan(recipe, profile, set or [], param or [])
     console = Console(highlight=False)
     try:
-        outcome = _executed(plan, recipe, console, plain=plain, yes=yes)
+        code = _carried_out(plan, asked, console)
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from the last checkpoint")
         raise typer.Exit(INTERRUPTED) from None
-    raise typer.Exit(outcome.exit_code)
+    raise typer.Exit(code)
 
 
-def _executed(plan: Plan, recipe: Path, console: Console, *, plain: bool, yes: bool) -> Outcome:
-    from tunelang.run.closing import show
-    from tunelang.run.execute import Settings, execute
-    from tunelang.run.progress import display
+def _plan(recipe: Path, profile: str | None, sets: list[str], params: list[str]) -> Plan:
+    """The recipe's plan, or the written one as it stands; exits where there is none."""
+    from tunelang.diagnostic import Diagnostic
+    from tunelang.run import written
+
+    if not _written(recipe):
+        plan, found = plan_recipe(recipe, profile, sets, params)
+        show_findings(found)
+        if plan is None or any(each.code == "TL701" for each in found):
+            raise typer.Exit(1)
+        return plan
+    if profile or sets or params:
+        raise typer.BadParameter("a written plan is carried out as it stands; plan the recipe anew")
+    loaded = written.load(recipe)
+    if isinstance(loaded, Diagnostic):
+        show_findings([loaded])
+        raise typer.Exit(1)
+    return loaded
+
+
+def _written(path: Path) -> bool:
+    """Whether a path is a written plan, and no recipe."""
+    from tunelang.run import written
+
+    return written.is_plan(path)
+
+
+def _carried_out(plan: Plan, asked: Asked, console: Console) -> int:
+    """The exit code. Jobs of a scheduler tell by theirs whether another attempt may help."""
+    from tunelang.diagnostic import Diagnostic
+    from tunelang.launch.scheduler import RETRY
+    from tunelang.run import nodes, written
     from tunelang.run.store import Store, default_home
 
     store = Store(default_home())
+    if asked.only is not None:
+        narrowed = written.narrowed(plan, asked.only, store)
+        if isinstance(narrowed, Diagnostic):
+            show_findings([narrowed])
+            return 1
+        plan = narrowed
+    settings = _settings(plan, asked, store, console)
+    if settings.node is not None and settings.node.rank > 0:
+        return nodes.take_part(plan, store, settings, console.print)
+    outcome = _executed(plan, asked, settings, store, console)
+    crashed = any(each.code == "TL723" for each in outcome.diagnostics)
+    return RETRY if crashed and asked.only is not None else outcome.exit_code
+
+
+def _settings(plan: Plan, asked: Asked, store: Store, console: Console) -> Settings:
+    from tunelang.run.state import Settings
+
+    hub = _may_download(plan, store, console, yes=asked.yes)
+    own = profiles(asked.recipe)
+    return Settings(hub=hub, profiles=own, only=asked.only, node=_node(plan, asked))
+
+
+def _node(plan: Plan, asked: Asked) -> Node | None:
+    """This machine where several share a stage; exits where the options do not say so."""
+    from tunelang.launch.rendezvous import Node
+
+    count = max((step.place.nodes for step in plan.steps), default=1)
+    if asked.node is None or count == 1:
+        return None
+    host, _, port = (asked.rendezvous or "").rpartition(":")
+    if not host or not port.isdigit():
+        raise typer.BadParameter("`--node` needs `--rendezvous HOST:PORT`, the machine of node 0")
+    if not 0 <= asked.node < count:
+        raise typer.BadParameter(f"`--node {asked.node}`: the plan has nodes 0 to {count - 1}")
+    return Node(asked.node, count, host, int(port))
+
+
+def _executed(
+    plan: Plan, asked: Asked, settings: Settings, store: Store, console: Console
+) -> Outcome:
+    from tunelang.run.carry import Means, carry_out
+    from tunelang.run.closing import show
+    from tunelang.run.progress import display
+
     console.print(forecast(plan, store), soft_wrap=True)
-    for line in left_out(recipe):
+    for line in left_out(asked.recipe):
         console.print(line, soft_wrap=True)
-    hub = _may_download(plan, store, console, yes=yes)
-    settings = Settings(hub=hub, profiles=profiles(recipe))
-    outcome = execute(plan, store, display=display(console, plain=plain), settings=settings)
-    show(console, outcome, store, str(recipe))
+    shown = display(console, plain=asked.plain)
+    means = Means(asked.launcher, asked.setup)
+    outcome = carry_out(plan, store, means, display=shown, settings=settings)
+    show(console, outcome, store, plan.recipe if _written(asked.recipe) else str(asked.recipe))
     console.file.flush()
     show_findings(outcome.diagnostics)
     if outcome.exit_code == INTERRUPTED:
         at = f" at {outcome.stopped_at}" if outcome.stopped_at else ""
-        console.print(f"stopped{at}; the same command goes on", soft_wrap=True)
+        console.print(outcome.left or f"stopped{at}; the same command goes on", soft_wrap=True)
     return outcome
 
 
@@ -101,6 +204,8 @@ def left_out(recipe: Path) -> list[str]:
 
 
 def _named(recipe: Path, kind: str) -> tuple[str, ...]:
+    if _written(recipe):
+        return ()
     from tunelang.source import Source
     from tunelang.syntax.parse import parse
 

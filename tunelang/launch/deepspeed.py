@@ -1,11 +1,11 @@
-"""One process a GPU on this machine, by DeepSpeed's own launcher."""
+"""Several processes on this machine by DeepSpeed's own launcher."""
 
 from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
 
-from tunelang.launch.launcher import Job, Launcher, lacks_gpus
+from tunelang.launch.launcher import Job, Launcher, each, unable
 from tunelang.launch.machine import Machine
 from tunelang.plan.ir import Step
 
@@ -16,7 +16,7 @@ def command(job: Job) -> list[str]:
     Port 0 would be refused, so the port follows from the key: two steps do not meet.
     """
     port = 29500 + int(job.step.key[:4], 16) % 1000
-    launch = ["-m", "deepspeed.launcher.runner", "--num_gpus", str(max(job.step.place.gpus, 1))]
+    launch = ["-m", "deepspeed.launcher.runner", "--num_gpus", str(each(job.step))]
     options = ["--master_port", str(port), "--no_local_rank", "--module"]
     return [sys.executable, *launch, *options, *job.worker]
 
@@ -24,11 +24,9 @@ def command(job: Job) -> list[str]:
 def cannot(step: Step, machine: Machine) -> str | None:
     if find_spec("deepspeed") is None:
         return "DeepSpeed is not installed: pip install 'tunelang[deepspeed]'"
-    if step.place.sharding not in ("zero2", "zero3"):
-        return f"it runs zero2 and zero3, not sharding `{step.place.sharding}`"
     if step.import_from is not None:
         return "a model is converted by one process; the `local` launcher does that"
-    return lacks_gpus(step, machine)
+    return unable(step, machine)
 
 
 LAUNCHER = Launcher("deepspeed", command, cannot)

@@ -7,6 +7,7 @@ import site
 from collections.abc import Mapping
 from pathlib import Path
 
+from tunelang.launch.rendezvous import Node, interface, own_address
 from tunelang.plan.ir import HubModel, HubSource, Step
 
 QUIET = {
@@ -26,10 +27,13 @@ STEADY = {
 }
 
 
-def environment(step: Step, *, hub: bool, given: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(
+    step: Step, *, hub: bool, given: Mapping[str, str] | None = None, node: Node | None = None
+) -> dict[str, str]:
     """The variables for the worker of `step`, over those `given` (else this process's own).
 
     `hub` says that the user allows downloads; a step that names nothing on the hub stays offline.
+    `node` is this machine where several share the step.
     """
     threads = str(step.place.threads)
     ours = {**QUIET, **STEADY, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
@@ -39,7 +43,13 @@ def environment(step: Step, *, hub: bool, given: Mapping[str, str] | None = None
         ours["DS_ACCELERATOR"] = "cpu"
         ours["CUDA_VISIBLE_DEVICES"] = ""
     over = dict(os.environ if given is None else given)
-    return {**over, **ours, **_own_code(over)}
+    return {**_network(node), **over, **ours, **_own_code(over)}
+
+
+def _network(node: Node | None) -> dict[str, str]:
+    """Gloo takes the interface that the machine's own name means: on Debian, the loopback."""
+    name = interface(own_address(node)) if node else None
+    return {"GLOO_SOCKET_IFNAME": name} if name else {}
 
 
 def asks_hub(step: Step) -> bool:

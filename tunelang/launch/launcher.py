@@ -1,6 +1,7 @@
 """What a launcher is: a name, the command line that starts a step, and what it cannot do.
 
 A module of this package that holds a `LAUNCHER` is one; plug-ins add more through the registry.
+What gives machines to a step, the scheduler of a cluster, is in `scheduler.py`.
 """
 
 from __future__ import annotations
@@ -9,18 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunelang.catalog.launchers import starter_cannot
 from tunelang.launch.machine import Machine
+from tunelang.launch.rendezvous import Node
 from tunelang.plan.ir import Step
 
 
 @dataclass(frozen=True)
 class Job:
-    """A step to start: its file `work/KEY/step.json`, the store's home, the worker's module."""
+    """A step to start: its file `work/KEY/step.json`, the store's home, the worker's module.
+
+    `node` is this machine where several share the step.
+    """
 
     step: Step
     path: Path
     home: Path
     module: str = "tunelang.train"
+    node: Node | None = None
 
     @property
     def worker(self) -> list[str]:
@@ -37,11 +44,26 @@ class Launcher:
     cannot: Callable[[Step, Machine], str | None]
 
 
+def each(step: Step) -> int:
+    """Processes that one machine runs."""
+    return step.place.processes // step.place.nodes
+
+
+def unable(step: Step, machine: Machine) -> str | None:
+    """The reasons that every launcher of ours shares: what it is made for, then missing GPUs."""
+    place = step.place
+    reason = starter_cannot(
+        place.launcher, processes=place.processes, nodes=place.nodes, sharding=place.sharding
+    )
+    return reason or lacks_gpus(step, machine)
+
+
 def lacks_gpus(step: Step, machine: Machine) -> str | None:
-    """The reason every launcher shares: GPUs are asked for that this machine has not."""
-    wanted, found = max(step.place.gpus, 1), len(machine.gpus)
-    if step.place.device != "cuda" or wanted <= found:
+    """GPUs are asked of each machine that this one has not."""
+    place = step.place
+    wanted, found = max(place.gpus // place.nodes, 1), len(machine.gpus)
+    if place.device != "cuda" or wanted <= found:
         return None
-    kind = f" {step.place.gpu}" if step.place.gpu else ""
+    kind = f" {place.gpu}" if place.gpu else ""
     here = "this machine has none" if not found else f"this machine has {found}"
     return f"it needs {wanted}{kind} GPU{'s' if wanted > 1 else ''} and {here}"

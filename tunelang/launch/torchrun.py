@@ -1,20 +1,34 @@
-"""One process a GPU on this machine, by torchrun; ZeRO goes through accelerate in the worker."""
+"""Several processes by torchrun, on this machine or on each of several."""
 
 from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
 
-from tunelang.launch.launcher import Job, Launcher, lacks_gpus
+from tunelang.launch.launcher import Job, Launcher, each, unable
 from tunelang.launch.machine import Machine
+from tunelang.launch.rendezvous import Node, own_address
 from tunelang.plan.ir import Step
 
 
 def command(job: Job) -> list[str]:
     """`--standalone` picks a free port, so that two runs on one machine do not meet."""
-    count = max(job.step.place.gpus, 1)
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    meeting = ["--standalone"] if job.node is None else _meeting(job.node, job.step.key)
+    launch = ["-m", "torch.distributed.run", *meeting, f"--nproc-per-node={each(job.step)}"]
     return [sys.executable, *launch, "-m", *job.worker]
+
+
+def _meeting(node: Node, key: str) -> list[str]:
+    """How torchrun finds the others. Who listens is said, not guessed from names
+    (torch/distributed/elastic/rendezvous/c10d_rendezvous_backend.py, `is_host`)."""
+    return [
+        f"--nnodes={node.count}",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={node.host}:{node.port}",
+        f"--rdzv-id={key}",
+        f"--rdzv-conf=is_host={int(node.rank == 0)}",
+        f"--local-addr={own_address(node)}",
+    ]
 
 
 def cannot(step: Step, machine: Machine) -> str | None:
@@ -22,7 +36,7 @@ def cannot(step: Step, machine: Machine) -> str | None:
         return "a model is converted by one process; the `local` launcher does that"
     if step.place.sharding.startswith("zero") and find_spec("deepspeed") is None:
         return f"{step.place.sharding} needs DeepSpeed: pip install 'tunelang[deepspeed]'"
-    return lacks_gpus(step, machine)
+    return unable(step, machine)
 
 
 LAUNCHER = Launcher("torchrun", command, cannot)

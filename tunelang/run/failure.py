@@ -23,7 +23,7 @@ def diagnostic(step: Step, ending: Ending, memory: int) -> Diagnostic:
     """A user's mistake as the worker told it, else a crash with the end of its log."""
     if ending.failed is not None:
         return _mistake(ending.failed)
-    lines = _last_lines(ending)
+    lines = last_lines(ending)
     text = "\n".join(lines)
     if any(sign in text for sign in DISK) or shutil.disk_usage(ending.log.parent).free < LITTLE:
         return _disk(step, ending)
@@ -84,7 +84,7 @@ def _advice(step: Step, code: int, text: str, memory: int) -> str:
     return f"{cause} ({size(memory)} here{predicted}): try a smaller `micro` or `length`; "
 
 
-def _last_lines(ending: Ending) -> list[str]:
+def last_lines(ending: Ending) -> list[str]:
     """The last lines of this worker's log that say something."""
     if not ending.log.exists():
         return []

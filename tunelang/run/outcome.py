@@ -33,10 +33,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The whole run. `exit_code` is 0, 1 (a diagnostic says why) or 130 (stopped by the user)."""
+    """The whole run. `exit_code` is 0, 1 (a diagnostic says why) or 130 (stopped by the user).
+
+    `left` says what becomes of jobs that go on without being followed.
+    """
 
     exit_code: int
     results: tuple[Result, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     stopped_at: str = ""
     journal: Path | None = None
+    left: str = ""

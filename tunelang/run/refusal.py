@@ -10,19 +10,23 @@ from tunelang.diagnostic import Diagnostic, error, warning
 from tunelang.launch.launcher import Launcher
 from tunelang.launch.libraries import Library, libraries
 from tunelang.launch.machine import Machine
+from tunelang.launch.rendezvous import Node
 from tunelang.plan.ir import Step
 
 
 def refusals(
-    steps: Iterable[Step], machine: Machine, profiles: tuple[str, ...]
+    steps: Iterable[Step], machine: Machine, profiles: tuple[str, ...], node: Node | None = None
 ) -> list[Diagnostic]:
-    """Errors and warnings for the steps that are to run; `profiles` are the recipe's own."""
+    """Errors and warnings for the steps that are to run; `profiles` are the recipe's own.
+
+    `node` is this machine where several share steps.
+    """
     running = list(steps)
     if not running:
         return []
     found = _missing(running)
     for step in running:
-        found += [_cannot(step, machine, profiles), _later(step)]
+        found += [_cannot(step, machine, profiles), _alone(step, node), later(step)]
     return [finding for finding in found if finding is not None]
 
 
@@ -77,7 +81,21 @@ def _cannot(step: Step, machine: Machine, profiles: tuple[str, ...]) -> Diagnost
     return error("TL714", "backend-cannot", message, None, help=_advice(profiles))
 
 
-def _later(step: Step) -> Diagnostic | None:
+def _alone(step: Step, node: Node | None) -> Diagnostic | None:
+    """Several machines are needed: each has to be told which of them it is."""
+    count = step.place.nodes
+    if count == (node.count if node else 1) or count == 1:
+        return None
+    have = "this is one" if node is None else f"it is started on {node.count}"
+    message = f"stage `{step.name}` is planned for {count} machines and {have}"
+    help = (
+        f"start it on each with `--node 0` to `--node {count - 1}` and `--rendezvous HOST:PORT`, "
+        "or name a scheduler with `--launcher`"
+    )
+    return error("TL714", "backend-cannot", message, None, help=help)
+
+
+def later(step: Step) -> Diagnostic | None:
     """The language is ahead of the workers: what none can do yet is refused, never left out."""
     if not step.later:
         return None

@@ -21,12 +21,16 @@ LOG = "stdout.log"
 
 @dataclass(frozen=True)
 class Order:
-    """What to start: the command, its environment, the folder it works in, the lock it shares."""
+    """What to start: the command, its environment, the folder it works in, the lock it shares.
+
+    On the other machines of a step there is no lock, and another `log`.
+    """
 
     command: list[str]
     environment: Mapping[str, str]
     work: Path
-    lock: int
+    lock: int | None
+    log: str = LOG
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def run(order: Order, hear: Callable[[list[Event]], None], interrupt: Interrupt)
     """Start the worker and hand its new events to `hear` until it ends."""
     tail = Tail(order.work / EVENTS)
     tail.read()
-    log = order.work / LOG
+    log = order.work / order.log
     log_start = log.stat().st_size if log.exists() else 0
     with log.open("ab") as output:
         process = _start(order, output.fileno())
@@ -74,7 +78,7 @@ def _start(order: Order, output: int) -> subprocess.Popen[bytes]:
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        pass_fds=(order.lock,),
+        pass_fds=() if order.lock is None else (order.lock,),
     )
 
 
