@@ -22,7 +22,7 @@ from tunelang.estimate.work import Work
 SMALL = 10_000_000  # parameters below which a second thread costs more than it brings
 # Of two predicted times, the share by which one is no better: far below what a prediction can tell
 # (estimate/time.py); within it the simpler layout is taken.
-ALIKE = 0.02
+ALIKE = 0.05
 
 
 @dataclass(frozen=True)

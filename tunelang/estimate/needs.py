@@ -48,17 +48,19 @@ def need(work: Work, machine: Machine, layout: Layout) -> Need:
 
 
 def band_of(allocated: float, work: Work, machine: Machine, layout: Layout) -> Band:
-    """What a device must have for so many bytes of tensors."""
-    """What one device must have for so many bytes of tensors."""
+    """What a device must have for so many bytes of tensors, as measured where somebody did."""
     if machine.kind == "cpu":
-        return reserve.resident(allocated)
-    return reserve.reserved(
-        allocated,
-        loss=layout.loss,
-        sharding=layout.sharding,
-        devices=layout.devices,
-        trains_all=work.weights == "full",
-    )
+        band = reserve.resident(allocated)
+    else:
+        band = reserve.reserved(
+            allocated,
+            loss=layout.loss,
+            sharding=layout.sharding,
+            devices=layout.devices,
+            trains_all=work.weights == "full",
+        )
+    measured = machine.calibration
+    return reserve.calibrated(band, measured) if measured else band
 
 
 def load_of(work: Work, layout: Layout) -> Load:
