@@ -13,13 +13,15 @@ from tunelang.estimate.machine import Machine
 
 # Share of the peak that matrix products reach in eager training, whose other parts are counted
 # apart: A100 0.61 to 0.70, H100 0.45 to 0.62 (planner notes, section 3).
-A100, H100, OTHER = 0.655, 0.535, 0.535
+PRODUCTS = {"Ampere": 0.655, "Hopper": 0.535}
+PRODUCTS_OTHER = 0.45
 # Narrow models reach less: over 105 runs of MPT, 768 to 8192 wide, the tenth root of their width
 # over 5120 (tests/data/throughput_calibration.csv).
 WIDE, NARROW = 5120, 0.1
 # FlashAttention-2, forward and backward of causal attention: 140 to 190 TFLOP/s on A100 and 230 to
 # 340 on H100 (arXiv 2307.08691, figures 4 and 7).
-A100_ATTENTION, H100_ATTENTION, OTHER_ATTENTION = 0.5, 0.29, 0.4
+ATTENTION = {"Ampere": 0.5, "Hopper": 0.29}
+ATTENTION_OTHER = 0.29
 FP32 = 1 / 16  # of the bf16 peak without tensor cores: 19.5 of 312 (A100), 67 of 989 (H100)
 
 # FLOP/s of one core in large multiplications, AVX-512 with and without bf16 (stack notes, 0).
@@ -63,21 +65,14 @@ def rates(machine: Machine, precision: str, hidden: int, layout: Layout = ALONE)
     if machine.gpu is None:
         return _cpu(machine, precision)
     gpu = machine.gpu
-    share, attention = _shares(gpu.name)
+    share = PRODUCTS.get(gpu.architecture, PRODUCTS_OTHER)
+    attention = ATTENTION.get(gpu.architecture, ATTENTION_OTHER)
     peak = gpu.flops * (FP32 if precision == "fp32" else 1.0)
     narrow = min(1.0, hidden / WIDE) ** NARROW
     network = NETWORK * layout.devices / layout.nodes
     link = gpu.link if layout.nodes == 1 else min(gpu.link, network)
     products = peak * share * narrow
     return Rates(products, peak * attention, gpu.bandwidth, link, HOST_LINK, LAUNCH, parallel=True)
-
-
-def _shares(name: str) -> tuple[float, float]:
-    if name.startswith("A100"):
-        return A100, A100_ATTENTION
-    if name.startswith(("H100", "H200", "GH200")):
-        return H100, H100_ATTENTION
-    return OTHER, OTHER_ATTENTION
 
 
 def _cpu(machine: Machine, precision: str) -> Rates:
