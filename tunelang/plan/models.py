@@ -23,9 +23,14 @@ from tunelang.sources import (
     folders,
     gguf,
     gguf_positions,
-    hub_cache,
+    hub_configs,
     packages,
 )
+
+HEADER = "the header of its file"
+FOLDER = "its config.json"
+CATALOGUE = "the catalogue"
+RECIPE = "the recipe"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Base:
     architecture: Architecture | None = None
     precision: Literal["fp32", "bf16"] = "bf16"
     encoder: str = ""  # why it is no language model, where its config.json is here
+    origin: str = ""  # what its architecture was read off
+    catalogued: Architecture | None = None  # what the catalogue has where a cached file came first
 
 
 def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base | None:
@@ -67,15 +74,26 @@ def base_of(declared: Declared, recipe: Recipe, found: list[Diagnostic]) -> Base
 
 
 def _hub(place: Choice) -> Base:
-    """A hub model; that it is an encoder is known where its files are in the hub's cache."""
+    """A hub model: what lies in the hub's cache is what will be loaded, and comes before the
+    catalogue."""
     ref = HubModel(
         id=place.get("id"), revision=place.get("revision"), trust_code=place.get("trust_code")
     )
-    folder = hub_cache.snapshot("models", ref.id, ref.revision)
-    encoder = encoders.of_folder(folder) if folder else ""
-    config = catalog.config(ref.id)
-    known = from_config(config, ref.id) if config else None
-    return Base(ref, architecture=known, encoder=encoder)
+    known = _catalogued(ref.id)
+    cached = hub_configs.find(ref.id, ref.revision)
+    if cached is None:
+        return Base(ref, architecture=known, origin=CATALOGUE if known else "")
+    read = from_config(cached.config, ref.id)
+    encoder = encoders.problem(cached.config)
+    if read is None:
+        return Base(ref, encoder=encoder)
+    origin = f"config.json in the hub's cache, commit {cached.commit[:8]}"
+    return Base(ref, architecture=read, encoder=encoder, origin=origin, catalogued=known)
+
+
+def _catalogued(hub_id: str) -> Architecture | None:
+    config = catalog.config(hub_id)
+    return from_config(config, hub_id) if config else None
 
 
 def _file(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
@@ -105,7 +123,7 @@ def _file(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
         )
         return None
     source = GgufModel(path=str(path), fingerprint=fingerprint.of_file(path))
-    return Base(source=source, architecture=from_config(config, path.stem))
+    return Base(source=source, architecture=from_config(config, path.stem), origin=HEADER)
 
 
 def _folder(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
@@ -123,7 +141,7 @@ def _folder(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
     mark = fingerprint.of_files(folders.files_of(path), path)
     ref = FolderModel(path=str(path.resolve()), fingerprint=mark)
     known = from_config(config, path.name)
-    return Base(ref, architecture=known, encoder=encoders.problem(config))
+    return Base(ref, architecture=known, encoder=encoders.problem(config), origin=FOLDER)
 
 
 def _scratch(place: Choice, folder: Path, span: Span, found: list[Diagnostic]) -> Base | None:
@@ -155,4 +173,4 @@ def _scratch(place: Choice, folder: Path, span: Span, found: list[Diagnostic]) -
         **shape,
     )
     known = from_config(scratch.config(architecture, shape), f"scratch {architecture}")
-    return Base(source=source, architecture=known, precision="fp32")
+    return Base(source=source, architecture=known, precision="fp32", origin=RECIPE)

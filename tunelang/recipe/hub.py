@@ -49,8 +49,10 @@ def cached(place: Place) -> Path | None:
 
 
 def cache() -> Path:
-    """Where huggingface_hub keeps what it has downloaded (its own environment variables count)."""
-    if named := os.environ.get("HF_HUB_CACHE"):
+    """Where huggingface_hub keeps what it has downloaded, by the variables that it reads itself."""
+    if named := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
         return Path(named)
-    home = os.environ.get("HF_HOME")
-    return (Path(home) if home else Path.home() / ".cache" / "huggingface") / "hub"
+    if home := os.environ.get("HF_HOME"):
+        return Path(home) / "hub"
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "huggingface" / "hub"

@@ -37,5 +37,10 @@ def snapshot(kind: Literal["models", "datasets"], repository: str, revision: str
     return folder if found and folder.is_dir() else None
 
 
+def snapshots(kind: Literal["models", "datasets"], repository: str) -> list[Path]:
+    """The folders of all revisions that were downloaded, in the order of their commits."""
+    return sorted(path for path in _folder(kind, repository).glob("snapshots/*") if path.is_dir())
+
+
 def _folder(kind: str, repository: str) -> Path:
     return cache() / f"{kind}--{repository.replace('/', '--')}"

@@ -150,20 +150,20 @@ def _taught(asks: Seen, seen: Seen, both: int) -> Diagnostic:
 
 
 def text_model_for_images(plan: Plan, context: Context) -> Iterator[Diagnostic]:
-    """TL416: rows with pictures, and a model that reads text."""
+    """TL416: rows with pictures, which no method shows to a model."""
     for seen in every(plan, context):
         held = [name for name in seen.facts.columns if name.lower() in PICTURES]
-        # Every architecture that is known here reads text only.
+        # No method shows a model pictures, not even where it could see them (Gemma 3).
         if held and positions(seen.step, context):
             yield error(
                 "TL416",
                 "text-model-for-images",
-                f"the rows of `{seen.data.name}` hold `{held[0]}`, and the model of "
-                f"`{seen.stage.name}` reads text only",
+                f"the rows of `{seen.data.name}` hold `{held[0]}`, and `{seen.stage.name}` "
+                "teaches text only",
                 seen.data.span_of("from"),
                 "holds pictures",
                 others=(Label(seen.stage.span, "cannot see"),),
-                help="train a model that sees, or leave the column out of the file",
+                help="leave the column out of the file",
             )
 
 

@@ -11,8 +11,9 @@ from tunelang.plan.passes.place import place
 from tunelang.plan.passes.recompute import recompute
 from tunelang.plan.passes.reuse import reuse
 from tunelang.plan.passes.share import share
+from tunelang.plan.passes.sized import sized
 
-ORDER = (laid_out, place, share, recompute, fuse, reuse, cost)
+ORDER = (laid_out, place, share, sized, recompute, fuse, reuse, cost)
 
 
 def apply(plan: Plan, context: Context) -> Plan:
