@@ -16,6 +16,8 @@ COMMANDS = {
     "fmt": "Print recipes in the one house style.",
     "show": "Print what a recipe means: every value and where it comes from.",
     "plan": "Say what would run: steps, memory, time, cost, and what is reused.",
+    "estimate": "Say what one training step needs, without a recipe.",
+    "probe": "Measure three steps on this machine; later plans use what was measured.",
     "graph": "Draw the stages as Mermaid, DOT or SVG.",
     "why": "Say where a value comes from, or why a stage will run.",
     "diff": "Say what changed between two recipes: values, and stages renamed, changed, reused.",

@@ -123,10 +123,11 @@ def states(made: Plan) -> dict[str, State]:
 
 def _write(made: Plan, folder: Path) -> None:
     """All files of the plan's folder, each written aside and renamed; scripts can be executed."""
+    from tunelang.launch.folder import files as launch_files
     from tunelang.plan.folder import files, stale
     from tunelang.run.store import write_atomic
 
-    texts = files(made, {})
+    texts = files(made, launch_files(made))
     for path in stale(folder, texts):
         path.unlink()
     for name, text in texts.items():

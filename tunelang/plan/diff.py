@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tunelang.plan.ir import Plan
 from tunelang.plan.figures import band
+from tunelang.plan.ir import Plan
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def readme(plan: Plan, names: list[str]) -> str:
     listed = "\n".join(f"| `{each}` | {ABOUT[each]} |" for each in there)
     profile = f", profile `{plan.profile}`" if plan.profile else ""
     rows = "\n".join(_row(step) for step in plan.steps)
-    return f"""# Plan of {plan.recipe}{profile}
+    return f"""# Plan of {Path(plan.recipe).name}{profile}
 
 Made by `tunelang plan -o`. Carried out with
 

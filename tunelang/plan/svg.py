@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 
 from rich.cells import cell_len
 
+from tunelang.plan.figures import gib
 from tunelang.plan.ir import Plan, Step
 from tunelang.plan.layout import Box, Layout, layout
-from tunelang.plan.figures import gib
 
 MARGIN = 16.0
 LINE = 18.0  # from one line of a box to the next

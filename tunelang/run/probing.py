@@ -134,7 +134,7 @@ def _bare(machine: Machine) -> Machine:
 
 
 def measure(probe: Probe) -> Measured:
-    """Run the worker. Raises `UserError`: TL701 for a model that does not fit, TL740 for a worker
+    """Run the worker. Raises `UserError`: TL701 for a model that does not fit, TL723 for a worker
     that fails."""
     needed = need(probe.work, probe.machine, probe.layout)
     if needed.fits == "no":
@@ -192,7 +192,7 @@ def _environment(machine: Machine) -> dict[str, str]:
 
 def _failed(said: str) -> Any:
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
-    return error("TL740", "worker-failed", f"the probe ended early: {last.strip()}", None)
+    return error("TL723", "worker-crashed", f"the probe ended early: {last.strip()}", None)
 
 
 def calibration(every: Sequence[Measured], date: str) -> Calibration:
