@@ -1,7 +1,7 @@
 """From the bytes that tensors take to what the device must have: a band, and whether it fits.
 
 The allocator of torch keeps what was freed, in blocks that later tensors may not fit, and the CUDA
-context and NCCL lie outside it. How much that is was published for 192 runs beside the allocated
+context and NCCL lie outside it. How much that is was published for 188 runs beside the allocated
 bytes: `nvidia-smi` less `max_memory_allocated` (tests/data/memory_calibration.csv). These shares
 are low decile, median and high decile over the runs of Mistral-7B and Llama-3-8B of each kind; the
 runs of all other models test them blind (tests/estimate/test_calibration.py).
@@ -94,7 +94,7 @@ def fits(band: Band, usable: float) -> Fits:
     """Yes below 85 % of what is usable; no where what cannot be given back is above 95 %.
 
     Between the two the step runs by all that is known, if the allocator gives back what it keeps:
-    of 192 published runs that did, some held tensors of 94.5 % of their device.
+    of 188 published runs that did, some held tensors of 94.5 % of their device.
     """
     if band.middle <= ACCEPT * usable:
         return "yes"
