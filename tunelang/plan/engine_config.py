@@ -36,6 +36,7 @@ def deepspeed_config(step: Step) -> dict[str, Any]:
         "train_batch_size": place.micro * place.accumulate * place.processes,
         "train_micro_batch_size_per_gpu": place.micro,
         "gradient_accumulation_steps": place.accumulate,
+        "managed_gradient_accumulation": False,  # the worker says when an update ends
         "gradient_clipping": float(step.fields.get("max_grad_norm", 1.0)),
         "bf16": {"enabled": step.precision != "fp32"},
         "zero_optimization": _zero(place),
@@ -50,7 +51,8 @@ def _zero(place: Place) -> dict[str, Any]:
     stage, memory = zero_stage(place), {"device": "cpu", "pin_memory": place.device == "cuda"}
     sizes: dict[str, Any] = {"stage": stage, "reduce_bucket_size": REDUCE_BUCKET}
     sizes["allgather_bucket_size"] = REDUCE_BUCKET
-    sizes["overlap_comm"] = place.device == "cuda"  # a CPU has no second stream
+    # A CPU has no second stream; stage 1 cannot where the caller says when an update ends.
+    sizes["overlap_comm"] = place.device == "cuda" and stage >= 2
     if stage == 3:
         sizes |= {
             "stage3_prefetch_bucket_size": PREFETCH_BUCKET,
@@ -66,13 +68,15 @@ def _zero(place: Place) -> dict[str, Any]:
     return sizes
 
 
-def accelerate_config(step: Step, deepspeed_file: str | None = None) -> dict[str, Any]:
+def accelerate_config(step: Step, deepspeed_file: str | None = None) -> dict[str, Any] | None:
     """The same place for `accelerate launch`; `deepspeed_file` holds `deepspeed_config`.
 
-    Our own worker does not read it. A CPU's processes are MULTI_CPU: with NO and `use_cpu`,
-    accelerate starts one process whatever `num_processes` says.
+    Our own worker does not read it. None for several processes of a CPU that DeepSpeed does not
+    start: accelerate launches one, whatever `num_processes` says, and leaves FSDP out.
     """
     place = step.place
+    if place.device == "cpu" and place.processes > 1 and not zero_stage(place):
+        return None
     settings: dict[str, Any] = {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": _distributed(place),
@@ -86,6 +90,7 @@ def accelerate_config(step: Step, deepspeed_file: str | None = None) -> dict[str
         "use_cpu": place.device == "cpu",
     }
     if zero_stage(place):
+        del settings["mixed_precision"]  # DeepSpeed's file says it; accelerate refuses it twice
         settings["deepspeed_config"] = {
             "deepspeed_config_file": deepspeed_file,
             "deepspeed_multinode_launcher": "standard",
@@ -101,9 +106,7 @@ def _distributed(place: Place) -> str:
         return "DEEPSPEED"
     if place.sharding == "fsdp2":
         return "FSDP"
-    if place.processes == 1:
-        return "NO"
-    return "MULTI_CPU" if place.device == "cpu" else "MULTI_GPU"
+    return "NO" if place.processes == 1 else "MULTI_GPU"
 
 
 def _fsdp(place: Place) -> dict[str, Any]:

@@ -39,7 +39,8 @@ def files(plan: Plan, launch: Mapping[str, str]) -> dict[str, str]:
         if zero_stage(step.place):
             made[under] = json.dumps(deepspeed_config(step), indent=2) + "\n"
         config = accelerate_config(step, under if zero_stage(step.place) else None)
-        made[f"accelerate/{name}.yaml"] = yaml(config)
+        if config is not None:
+            made[f"accelerate/{name}.yaml"] = yaml(config)
     made |= launch
     return {**made, "README.md": readme(plan, sorted(made))}
 
