@@ -8,7 +8,7 @@ from tunelang.estimate.activations import activation_bytes
 from tunelang.estimate.flops import passes, updates
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.load import Load
-from tunelang.estimate.parameters import Architecture, Targets, linear_count
+from tunelang.estimate.parameters import Architecture, Targets, chosen, linear_count
 from tunelang.estimate.states import DIVIDES_OPTIMIZER
 from tunelang.estimate.work import Work
 
@@ -20,21 +20,26 @@ TOUCHED = 2
 LOGIT, LOGIT_TOUCHED = 12, 3
 # NF4 to bf16: half a byte and its constants read, two written (bitsandbytes, dequantize_4bit).
 DEQUANTISED = 2.6
+# Adapters under autocast, an element of their input: to fp32 (6), back to bf16 (6), read (2); of
+# their output: written (2), scaled (4), added to the base's (6) (peft/tuners/lora/layer.py).
+ADAPTER_IN, ADAPTER_OUT = 14, 12
 CAST = 6  # a weight of fp32 masters is read (4) and its bf16 copy written (2), once a micro-batch
 
 
 @lru_cache(maxsize=256)
-def saved(a: Architecture, weights: str, rank: int, targets: Targets, width: int) -> float:
-    """Bytes that all layers save of one token (estimate/activations.py)."""
+def passing(a: Architecture, weights: str, rank: int, targets: Targets, width: int) -> float:
+    """Bytes that a pass over one token reads and writes in all layers beside matrix products."""
     load = Load(a, weights, 1, rank=rank, targets=targets, width=width)
-    return a.layers * activation_bytes(load)
+    adapters = chosen(a, targets).values() if weights in ("lora", "qlora") else ()
+    beside = sum(ADAPTER_IN * inward + ADAPTER_OUT * outward for inward, outward in adapters)
+    return a.layers * (TOUCHED * activation_bytes(load) + beside)
 
 
 def through_memory(work: Work, layout: Layout, tokens: float, scored: float) -> float:
     """Bytes that a micro-batch of a device reads and writes beside its matrix products."""
     a, passes = work.architecture, 2 + layout.checkpointing
-    one = saved(a, work.weights, work.rank, work.targets, work.width)
-    moved = tokens * (one * TOUCHED * passes + scored * a.vocab * LOGIT * LOGIT_TOUCHED)
+    one = passing(a, work.weights, work.rank, work.targets, work.width)
+    moved = tokens * (one * passes + scored * a.vocab * LOGIT * LOGIT_TOUCHED)
     if work.weights == "qlora":
         moved += passes * DEQUANTISED * linear_count(a)
     if work.weights == "full" and work.precision != "fp32" and work.masters:
