@@ -18,5 +18,7 @@ def _told(step: Step, context: Context) -> Step:
     if root is None or base is None or base.architecture is None:
         return step
     line = f"sizes of `{root}` ({base.architecture.name}) from {base.origin}"
+    if base.catalogued not in (None, base.architecture):
+        line += ", which is not what the catalogue has (TL428)"
     place = step.place.model_copy(update={"reasons": [*step.place.reasons, line]})
     return step.model_copy(update={"place": place})
