@@ -23,6 +23,12 @@ METHODS: Mapping[str, tuple[Sharding, ...]] = {
 }
 # 4-bit weights are no floating-point numbers that could be cut into shards.
 KINDS: Mapping[str, tuple[Sharding, ...]] = {"full": EVERY, "lora": EVERY, "qlora": REPLICATED}
+# Two adapters over one base have an optimizer each, and a DeepSpeed engine has one for all weights of
+# a model (train/engines/zero.py).
+PAIRS: Mapping[tuple[str, str], tuple[Sharding, ...]] = {
+    ("ppo", "lora"): ("ddp", "fsdp2"),
+    ("ppo", "qlora"): ("ddp",),
+}
 
 # What can wait in the memory beside the GPUs, from the least to the most.
 OFFLOADS: Mapping[Sharding, tuple[Offload, ...]] = {
@@ -35,7 +41,7 @@ OFFLOADS: Mapping[Sharding, tuple[Offload, ...]] = {
 
 def shardings(method: str, kind: str) -> tuple[Sharding, ...]:
     """The ways in which several processes can share a stage; none: it runs in one."""
-    by_kind = KINDS.get(kind, ())
+    by_kind = PAIRS.get((method, kind), KINDS.get(kind, ()))
     return tuple(way for way in METHODS.get(method, ()) if way in by_kind)
 
 

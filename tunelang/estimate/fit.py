@@ -12,14 +12,13 @@ from functools import lru_cache
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.load import Sharding
 from tunelang.estimate.machine import Machine
-from tunelang.estimate.needs import Need, need, predicted
+from tunelang.estimate.needs import Need, need, predicted, used
 from tunelang.estimate.predicted import Estimate
 from tunelang.estimate.reserve import Fits
 from tunelang.estimate.time import step_seconds
-from tunelang.estimate.ways import layouts
+from tunelang.estimate.ways import layouts, shardings
 from tunelang.estimate.work import Work
 
-SMALL = 10_000_000  # parameters below which a second thread costs more than it brings
 # Of two predicted times, the share by which one is no better: far below what a prediction can tell
 # (estimate/time.py); within it the simpler layout is taken.
 ALIKE = 0.05
@@ -69,12 +68,11 @@ def fit(work: Work, machine: Machine) -> Fit | None:
     every = tried(work, machine)
     if not every:
         return None
-    found = best(every)
-    small = work.parameters < SMALL
+    found, part = best(every), part_of(work, machine)
     return Fit(
         layout=found.layout,
-        threads=1 if small else machine.cores,
-        estimate=predicted(work, machine, found.layout, found.need),
+        threads=part.cores,
+        estimate=predicted(work, part, found.layout, found.need),
         fits=found.need.fits,
     )
 
@@ -82,10 +80,16 @@ def fit(work: Work, machine: Machine) -> Fit | None:
 @lru_cache(maxsize=64)
 def tried(work: Work, machine: Machine) -> tuple[Tried, ...]:
     """Every layout there is, the simplest first."""
+    part = part_of(work, machine)
     return tuple(
-        Tried(layout, need(work, machine, layout), step_seconds(work, machine, layout).middle)
+        Tried(layout, need(work, part, layout), step_seconds(work, part, layout).middle)
         for layout in layouts(work, machine)
     )
+
+
+def part_of(work: Work, machine: Machine) -> Machine:
+    """What each process has, or the only one."""
+    return used(work.parameters, machine, alone=not shardings(work, machine))
 
 
 def best(every: tuple[Tried, ...]) -> Tried:

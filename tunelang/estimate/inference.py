@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunelang.estimate import reserve, time
-from tunelang.estimate.fit import SMALL
 from tunelang.estimate.flops import forward
 from tunelang.estimate.load import NF4
 from tunelang.estimate.machine import Machine
-from tunelang.estimate.needs import basis, dollars, offered
+from tunelang.estimate.needs import basis, dollars, offered, used
 from tunelang.estimate.parameters import Architecture, count, linear_count
 from tunelang.estimate.predicted import Estimate
 from tunelang.estimate.rates import rates
@@ -50,7 +49,8 @@ class Read:
 
 
 def read(work: Reading, machine: Machine) -> Read:
-    """The most rows at once that fit well, else tightly, else one row."""
+    """The most rows at once that fit well, else tightly, else one row. One process reads."""
+    machine = used(count(work.architecture), machine, alone=True)
     tried = [(micro, band(work, machine, micro)) for micro in micros(work, machine)]
     for verdict in ("yes", "tight"):
         for micro, needs in tried:
@@ -87,7 +87,8 @@ def passing(work: Reading, micro: int) -> float:
 def band(work: Reading, machine: Machine, micro: int) -> Band:
     """Bytes of the device, with what lies outside the allocator."""
     held = weights(work) + passing(work, micro)
-    return reserve.resident(held) if machine.kind == "cpu" else reserve.reserved(held)
+    needs = reserve.resident(held) if machine.kind == "cpu" else reserve.reserved(held)
+    return reserve.calibrated(needs, machine.calibration)
 
 
 def seconds(work: Reading, machine: Machine, micro: int) -> float:
@@ -97,13 +98,12 @@ def seconds(work: Reading, machine: Machine, micro: int) -> float:
     read = forward(a, float(work.sequences * length), length, 0.0)
     token = token_seconds(a, weights(work), micro, work.prompt + work.reply / 2, reached)
     written = -(-work.sequences // micro) * work.reply * token
-    return read.products / reached.products + read.attention / reached.attention + written
+    took = read.products / reached.products + read.attention / reached.attention + written
+    return took * (machine.calibration.time if machine.calibration else 1.0)
 
 
 def _read(work: Reading, machine: Machine, micro: int, word: Fits) -> Read:
-    small = count(work.architecture) < SMALL
-    threads = 1 if small else machine.cores
-    return Read(micro, threads, _estimate(work, machine, micro), word)
+    return Read(micro, machine.cores, _estimate(work, machine, micro), word)
 
 
 def _estimate(work: Reading, machine: Machine, micro: int) -> Estimate:

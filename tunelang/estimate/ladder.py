@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tunelang.estimate.fit import ALIKE, Tried, best, tried
+from tunelang.estimate.fit import ALIKE, Tried, best, part_of, tried
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.needs import offered
@@ -39,7 +39,8 @@ def ladder(work: Work, machine: Machine) -> list[Candidate]:
         (one for one in every if one is not taken),
         key=lambda one: (RANKS[one.need.fits], *_worth(one)),
     )
-    return [_candidate(one, taken, machine) for one in (taken, *rest)]
+    usable = offered(part_of(work, machine))
+    return [_candidate(one, taken, usable) for one in (taken, *rest)]
 
 
 def _worth(one: Tried) -> tuple[float, float]:
@@ -48,7 +49,7 @@ def _worth(one: Tried) -> tuple[float, float]:
     return (one.seconds, one.need.peak) if fits else (one.need.peak, one.seconds)
 
 
-def _candidate(one: Tried, taken: Tried, machine: Machine) -> Candidate:
+def _candidate(one: Tried, taken: Tried, usable: float) -> Candidate:
     band = one.need.band
     return Candidate(
         layout=one.layout,
@@ -57,7 +58,7 @@ def _candidate(one: Tried, taken: Tried, machine: Machine) -> Candidate:
         peak_high=int(band.high),
         seconds=one.seconds,
         verdict=one.need.fits,
-        reason=_chosen(one) if one is taken else _left(one, taken, machine),
+        reason=_chosen(one) if one is taken else _left(one, taken, usable),
         chosen=one is taken,
     )
 
@@ -71,11 +72,11 @@ def _chosen(one: Tried) -> str:
     return said[one.need.fits]
 
 
-def _left(one: Tried, taken: Tried, machine: Machine) -> str:
+def _left(one: Tried, taken: Tried, usable: float) -> str:
     if one.need.fits == "no":
-        return f"short by {(one.need.peak - offered(machine) * ACCEPT) / GIB:.1f} GiB"
+        return f"short by {(one.need.peak - usable * ACCEPT) / GIB:.1f} GiB"
     if one.need.fits == "tight" and taken.need.fits == "yes":
-        return f"tight: {one.need.peak / offered(machine):.0%} of what is usable"
+        return f"tight: {one.need.peak / usable:.0%} of what is usable"
     slower = one.seconds / taken.seconds - 1
     if slower > ALIKE:
         return f"{slower:.0%} slower"

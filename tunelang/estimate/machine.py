@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -50,6 +50,14 @@ class Machine:
             return None
         return self.price * (self.devices if self.kind == "gpu" else self.nodes)
 
+    @property
+    def undivided(self) -> Machine:
+        """As one process has it that no others run beside: all memory and cores of a CPU."""
+        if self.kind == "gpu":
+            return self
+        size = {"memory": self.memory * self.count, "usable": self.usable * self.count}
+        return replace(self, count=1, cores=self.cores * self.count, **size)
+
 
 @cache
 def machine_here() -> Machine:
@@ -76,15 +84,7 @@ def _gpus_here() -> list[Gpu]:
         answer = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    names = (line.removeprefix("NVIDIA ").replace("GeForce ", "") for line in answer.splitlines())
-    return [gpu for name in names if (gpu := _known(name))]
-
-
-def _known(name: str) -> Gpu | None:
-    """`H100 80GB HBM3` is the catalogue's H100-80GB."""
-    words = name.replace("-", " ").split()
-    tries = (name, " ".join(words[:2]), "-".join(words[:2]), words[0] if words else "")
-    return next((gpu for each in tries if (gpu := gpus.find(each))), None)
+    return [gpu for line in answer.splitlines() if (gpu := gpus.find(line))]
 
 
 def _memory_here() -> int:

@@ -5,7 +5,7 @@ One layout costs some 50 microseconds, so that a fit can try a thousand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunelang.estimate import reserve
 from tunelang.estimate.layout import Layout
@@ -18,6 +18,7 @@ from tunelang.estimate.roles import Critic, Roles, step_memory
 from tunelang.estimate.time import operations, step_seconds, update_seconds
 from tunelang.estimate.work import Work
 
+SMALL = 10_000_000  # parameters below which a second thread costs more than it brings
 CPU_SHARE = 0.5  # of a CPU machine's memory: the rest is everything else's
 SAMPLED = 64  # episodes that are sampled at once (train/policy_run.py)
 
@@ -40,6 +41,12 @@ def offered(machine: Machine) -> float:
     return machine.usable * (CPU_SHARE if machine.kind == "cpu" else 1.0)
 
 
+def used(parameters: int, machine: Machine, *, alone: bool) -> Machine:
+    """The part of a machine that a model of this size is computed by, in each process or in one."""
+    part = machine.undivided if alone else machine
+    return replace(part, cores=1) if parameters < SMALL else part
+
+
 def need(work: Work, machine: Machine, layout: Layout) -> Need:
     """What one device needs for a step that is laid out so."""
     found = step_memory(load_of(work, layout), roles_of(work))
@@ -59,8 +66,7 @@ def band_of(allocated: float, work: Work, machine: Machine, layout: Layout) -> B
             devices=layout.devices,
             trains_all=work.weights == "full",
         )
-    measured = machine.calibration
-    return reserve.calibrated(band, measured) if measured else band
+    return reserve.calibrated(band, machine.calibration)
 
 
 def load_of(work: Work, layout: Layout) -> Load:

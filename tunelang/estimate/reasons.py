@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tunelang.estimate import able
-from tunelang.estimate.fit import Fit, Tried, best, tried
+from tunelang.estimate.fit import Fit, Tried, best, part_of, tried
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.needs import need, offered
@@ -19,12 +19,13 @@ NOTABLE = 0.02  # of a device's memory: what is less is not worth a line
 
 def reasons(work: Work, machine: Machine, found: Fit) -> list[str]:
     """One line a choice, in the order in which they were made."""
+    part = part_of(work, machine)
     lines = [
         _fixed(work),
         *_devices(work, machine, found.layout),
         *_sharding(work, machine, found),
-        *_recomputing(work, machine, found),
-        *_loss(work, machine, found.layout),
+        *_recomputing(work, part, found),
+        *_loss(work, part, found.layout),
         *_micro(work, machine, found.layout),
     ]
     return [line for line in lines if line]
@@ -121,14 +122,14 @@ def _micro(work: Work, machine: Machine, layout: Layout) -> Iterator[str]:
         yield f"micro = {work.micro}: the recipe says so"
         return
     larger = [
-        one.layout
+        one
         for one in tried(work, machine)
         if _same_but_micro(one.layout, layout) and one.layout.micro > layout.micro
     ]
     if larger:
-        next_up = min(larger, key=lambda one: one.micro)
-        needs = need(work, machine, next_up)
-        yield f"{layout.micro} at once: {next_up.micro} need {_of(needs.peak, machine)}"
+        next_up = min(larger, key=lambda one: one.layout.micro)
+        needs = _of(next_up.need.peak, part_of(work, machine))
+        yield f"{layout.micro} at once: {next_up.layout.micro} need {needs}"
     elif layout.micro == share_of(work, layout.devices):
         yield f"{layout.micro} at once: a device's whole share of an update"
 

@@ -130,10 +130,10 @@ def _more(work: Work, machine: Machine) -> Iterator[Change]:
 
 
 def _larger(work: Work, machine: Machine) -> Iterator[Change]:
-    """The smallest GPU of the catalogue on which it fits."""
+    """The smallest GPU of the same maker on which it fits."""
     if machine.gpu is None:
         return
-    every = filter(None, map(gpus.find, gpus.names()))
+    every = (gpu for gpu in gpus.every() if gpu.vendor == machine.gpu.vendor)
     for gpu in sorted(every, key=lambda one: (one.usable, one.name)):
         able_to = gpu.bf16 or work.precision == "fp32"
         other = replace(machine, gpu=gpu, memory=gpu.memory, usable=gpu.usable)

@@ -97,7 +97,8 @@ def impossible(work: Work, machine: Machine) -> str:
         return "there is no memory beside a CPU that anything could wait in"
     asked = work.sharding
     if asked and asked not in able.shardings(work.method, kind):
-        return f"`{asked}` does not do for {work.method} with `{kind}` weights"
+        able_to = " or ".join(f"`{way}`" for way in shardings(work, machine))
+        return f"`{work.method}` with `weights = {kind}` does {able_to or 'with one process'}"
     if asked and asked not in shardings(work, machine):
         return f"the launcher of its hardware cannot start `{asked}`"
     what = f"`{asked}`" if asked else "what can share this stage"

@@ -30,7 +30,7 @@ def unknown_accelerator(plan: Plan, context: Context) -> Iterator[Diagnostic]:
             f'no GPU named "{name}" is in the catalogue',
             span,
             "not in the catalogue",
-            help=did_you_mean(guess) or f"it has {', '.join(gpus.names())}",
+            help=did_you_mean(guess) or "`tunelang gpus` lists what it has",
             fix=replace(span, f'"{guess}"', safe=False) if guess else None,
         )
 
@@ -91,12 +91,9 @@ def no_fp8(plan: Plan, context: Context) -> Iterator[Diagnostic]:
 
 
 def no_such_kernel(plan: Plan, context: Context) -> Iterator[Diagnostic]:
-    """TL710: FlashAttention 2 needs an Ampere GPU or a newer one (its README).
-
-    Ampere is the first of NVIDIA's with bfloat16, which is what the catalogue knows.
-    """
+    """TL710: FlashAttention 2 needs an Ampere GPU or a newer one (its README)."""
     for step, stage, machine in placed(plan, context):
-        if stage.get("attention") == "flash" and not (machine.gpu and machine.gpu.bf16):
+        if stage.get("attention") == "flash" and not (machine.gpu and machine.gpu.flash):
             yield error(
                 "TL710",
                 "no-such-kernel",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Fix, Label, error, warning
 from tunelang.estimate import able
-from tunelang.estimate.fit import Fit
+from tunelang.estimate.fit import Fit, part_of
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.needs import offered
 from tunelang.estimate.remedies import Remedy, remedies
@@ -28,8 +28,8 @@ Planned = tuple[Work, Machine, Fit | None]
 def said(step: Step, planned: Planned, context: Context) -> Iterator[Diagnostic]:
     """At most one finding: no way at all, too much, or nearly too much."""
     work, machine, found = planned
-    declared = context.recipe.declared[step.name]
     if found is None:
+        declared = context.recipe.declared[step.name]
         yield from _cannot(declared, impossible(work, machine))
     elif found.fits != "yes":
         yield _memory(step, (work, machine, found), context)
@@ -62,7 +62,7 @@ def _memory(step: Step, planned: tuple[Work, Machine, Fit], context: Context) ->
     return make(
         code,
         name,
-        f"{needs} per device, {_offered(machine)}",
+        f"{needs} per device, {_offered(part_of(work, machine))}",
         declared.span,
         f"{_parts(found)} (GiB)",
         others=(Label(hardware.span, "runs here"),) if hardware else (),
@@ -93,7 +93,7 @@ def _parts(found: Fit) -> str:
 def _advice(step: Step, planned: tuple[Work, Machine, Fit], changes: list[Remedy]) -> str:
     """By how much it is short, and what would fit instead, the smallest change first."""
     work, machine, found = planned
-    short = (found.estimate.peak - ACCEPT * offered(machine)) / GIB
+    short = (found.estimate.peak - ACCEPT * offered(part_of(work, machine))) / GIB
     # More than 85 % is too much to count on; what is asked for is less.
     lacks = f"{short:.1f} GiB too much" if found.fits == "no" else f"{short:.1f} GiB above 85%"
     alone = able.alone(work.method, work.kind or work.weights) if machine.devices > 1 else ""
