@@ -32,6 +32,8 @@ COMMANDS = {
     "chat": "Talk to what a stage made.",
     "generate": "Let what a stage made answer prompts.",
     "experts": "Choose the experts of a mixture that a task uses most, from their scores.",
+    "gpus": "Print the catalogue of GPUs, or all that is known of one.",
+    "models": "Print the catalogue of models, or all that is known of one.",
     "doctor": "Say what this machine can run, and what mends it.",
     "store": "List, verify and clean the store of finished stages.",
 }
