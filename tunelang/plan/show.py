@@ -98,7 +98,7 @@ def _budget(plan: Plan, states: Mapping[str, State]) -> Iterator[Row]:
             "budget",
             f"over in {' and '.join(over)}" if over else "kept",
             "",
-            f"of {span(limit.seconds)}" if limit.seconds is not None else "",
+            f"of {_limit(limit.seconds)}" if limit.seconds is not None else "",
             f"of {dollars(limit.dollars)}" if limit.dollars is not None else "",
         ),
         {
@@ -107,6 +107,11 @@ def _budget(plan: Plan, states: Mapping[str, State]) -> Iterator[Row]:
             COST: verdict(2.0) if over_cost else PLAIN,
         },
     )
+
+
+def _limit(seconds: float) -> str:
+    """As it is written, and no more exact: `14 d`, not `14.0 d`."""
+    return span(seconds).replace(".0 ", " ")
 
 
 def _ahead(plan: Plan, states: Mapping[str, State]) -> list[Step]:
