@@ -23,8 +23,8 @@ METHODS: Mapping[str, tuple[Sharding, ...]] = {
 }
 # 4-bit weights are no floating-point numbers that could be cut into shards.
 KINDS: Mapping[str, tuple[Sharding, ...]] = {"full": EVERY, "lora": EVERY, "qlora": REPLICATED}
-# Two adapters over one base have an optimizer each, and a DeepSpeed engine has one for all weights of
-# a model (train/engines/zero.py).
+# Two adapters over one base have an optimizer each, and a DeepSpeed engine has one for all weights
+# of a model (train/engines/zero.py).
 PAIRS: Mapping[tuple[str, str], tuple[Sharding, ...]] = {
     ("ppo", "lora"): ("ddp", "fsdp2"),
     ("ppo", "qlora"): ("ddp",),

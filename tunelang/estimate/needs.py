@@ -6,8 +6,10 @@ One layout costs some 50 microseconds, so that a fit can try a thousand.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 from tunelang.estimate import reserve
+from tunelang.estimate.disk import checkpoint_bytes, product_bytes
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.load import Load
 from tunelang.estimate.machine import Machine
@@ -20,7 +22,7 @@ from tunelang.estimate.work import Work
 
 SMALL = 10_000_000  # parameters below which a second thread costs more than it brings
 CPU_SHARE = 0.5  # of a CPU machine's memory: the rest is everything else's
-SAMPLED = 64  # episodes that are sampled at once (train/policy_run.py)
+SAMPLED = 64  # episodes that one process samples at once, at most (train/policy_run.py)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def used(parameters: int, machine: Machine, *, alone: bool) -> Machine:
 
 def need(work: Work, machine: Machine, layout: Layout) -> Need:
     """What one device needs for a step that is laid out so."""
-    found = step_memory(load_of(work, layout), roles_of(work))
+    found = step_memory(load_of(work, layout), roles_of(work, layout.devices))
     band = band_of(found.allocated, work, machine, layout)
     return Need(found, band, reserve.fits(band, offered(machine)))
 
@@ -100,15 +102,15 @@ def _scored(work: Work) -> float:
     return work.reply / work.positions if work.reply else 1.0
 
 
-def roles_of(work: Work) -> Roles:
-    """Who is in memory beside what trains."""
+def roles_of(work: Work, devices: int = 1) -> Roles:
+    """Who is in memory beside what trains, on one of so many devices."""
     if work.reply:
         own: Critic = "own" if work.weights == "full" else "adapter"
         return Roles(
             family="policy",
             prompt=work.prompt,
             reply=work.reply,
-            sampled=min(SAMPLED, work.batch),
+            sampled=_sampled(work.batch, devices),
             group=work.group,
             reference="own" if own == "own" else work.reference,
             critic=own if work.critic else "none",
@@ -119,6 +121,12 @@ def roles_of(work: Work) -> Roles:
     if work.rows > 1 or work.reference != "none":
         return Roles("comparisons", work.rows, reference=work.reference, judge=work.judge)
     return Roles()
+
+
+def _sampled(batch: int, devices: int) -> int:
+    """Replies in one cache: a rollout comes in chunks, cut so that every process has a piece."""
+    chunks = ceil(batch / SAMPLED)
+    return ceil(min(SAMPLED, batch) / ceil(devices / chunks))
 
 
 def predicted(work: Work, machine: Machine, layout: Layout, need: Need) -> Estimate:
@@ -136,6 +144,7 @@ def predicted(work: Work, machine: Machine, layout: Layout, need: Need) -> Estim
         peak_low=int(band.low),
         peak_high=int(band.high),
         usable=machine.usable,
+        disk=product_bytes(work.trained) + checkpoint_bytes(work.trained, work.optimizer),
         flops=operations(work, layout).all * layout.devices,
         tokens_per_second=_tokens(work) / update_seconds(work, machine, layout),
         seconds_low=time.low,

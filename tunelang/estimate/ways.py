@@ -98,7 +98,8 @@ def impossible(work: Work, machine: Machine) -> str:
     asked = work.sharding
     if asked and asked not in able.shardings(work.method, kind):
         able_to = " or ".join(f"`{way}`" for way in shardings(work, machine))
-        return f"`{work.method}` with `weights = {kind}` does {able_to or 'with one process'}"
+        can = f"{able_to} can" if able_to else "nothing can"
+        return f"`{asked}` cannot share {work.method} with `weights = {kind}`; {can}"
     if asked and asked not in shardings(work, machine):
         return f"the launcher of its hardware cannot start `{asked}`"
     what = f"`{asked}`" if asked else "what can share this stage"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace as change
 
 from tunelang.diagnostic import Diagnostic, Label, error, hint, replace
+from tunelang.estimate.disk import checkpoint_bytes, product_bytes
 from tunelang.estimate.fit import fit
 from tunelang.plan.checks.hardware import placed
 from tunelang.plan.ir import Plan, Step
@@ -17,23 +18,19 @@ from tunelang.recipe.model import Declared
 from tunelang.rules.edits import setting
 
 GB = 10**9
-KEPT = 3  # two checkpoints stay, and the next is written before the older one goes (checkpoint.py)
-WEIGHT = 4  # bytes of what trains and of what is saved: fp32 masters (train/trainable.py)
-MOMENTS = {"adamw": 8}  # bytes of AdamW's two; the 8-bit ones have 2
 STEP = 10  # GB to which what a disk needs is rounded up
 
 
 def _product(step: Step) -> float:
     """Bytes of the weights that a step trains and saves."""
     assert step.estimate
-    return float(WEIGHT * step.estimate.trainable)
+    return product_bytes(step.estimate.trainable)
 
 
 def _checkpoints(step: Step) -> float:
-    """Bytes of all its checkpoints at the worst moment: weights and moments."""
+    """Bytes of all its checkpoints at the worst moment."""
     assert step.estimate
-    moments = MOMENTS.get(str(step.fields.get("optimizer")), 2)
-    return float(KEPT * (WEIGHT + moments) * step.estimate.trainable)
+    return checkpoint_bytes(step.estimate.trainable, str(step.fields.get("optimizer")))
 
 
 def disk_too_small(plan: Plan, context: Context) -> Iterator[Diagnostic]:
