@@ -78,14 +78,14 @@ def _installed() -> None:
 
 
 def _probes(model: str | None) -> Sequence[Probe]:
-    """On a GPU in bf16; on a CPU in both precisions, of which recipes use either."""
+    """One of each precision: the model that was named, else the one that suits the machine."""
     from tunelang.estimate.machine import machine_here
     from tunelang.plan.named import named
     from tunelang.run.probing import of_model, usual
 
     machine = machine_here()
     _known(machine)
-    precisions = ("bf16",) if machine.gpu else ("fp32", "bf16") if machine.bf16 else ("fp32",)
+    precisions = _precisions(machine)
     if model is None:
         return [usual(machine, each) for each in precisions]
     found = named(model)
@@ -93,6 +93,13 @@ def _probes(model: str | None) -> Sequence[Probe]:
         show_findings([found])
         raise typer.Exit(1)
     return [of_model(found.config, found.architecture, machine, each) for each in precisions]
+
+
+def _precisions(machine: Machine) -> tuple[str, ...]:
+    """On a GPU bf16; on a CPU that is fast at it both, since recipes use either."""
+    if machine.gpu:
+        return ("bf16",)
+    return ("fp32", "bf16") if machine.bf16 else ("fp32",)
 
 
 def _known(machine: Machine) -> None:

@@ -12,7 +12,7 @@ from tunelang.diagnostic import Diagnostic, error
 from tunelang.estimate.config import from_config
 from tunelang.estimate.parameters import Architecture
 from tunelang.recipe.names import nearest
-from tunelang.sources import gguf, hub_cache
+from tunelang.sources import gguf, hub_configs
 
 KNOWN = "its config.json says what it is; name that file, or its folder"
 
@@ -41,9 +41,9 @@ def named(text: str) -> Named | Diagnostic:
 
 def _hub(name: str) -> Named | Diagnostic:
     """The hub's cache is newer than the catalogue, and is what would be loaded."""
-    folder = hub_cache.snapshot("models", name, "main")
-    if folder and (folder / "config.json").is_file():
-        return _file(folder / "config.json", name, f"the hub's cache, {folder.name[:12]}")
+    cached = hub_configs.find(name)
+    if cached is not None:
+        return _known(cached.config, name, f"the hub's cache, commit {cached.commit[:8]}")
     config = catalog.config(name)
     known = from_config(config, name) if config else None
     if config is None or known is None:
