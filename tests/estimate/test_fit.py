@@ -1,12 +1,20 @@
-"""How many rows a device holds at once: found quickly whatever the batch is."""
+"""How a step is laid out: found quickly whatever the batch is, the fastest that fits, and told."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from tunelang.catalog import gpus, models
+from tunelang.estimate.config import from_config
+from tunelang.estimate.fit import ALIKE, best, fit, tried
+from tunelang.estimate.ladder import excluded, ladder
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.parameters import Architecture
-from tunelang.estimate.ways import micros
+from tunelang.estimate.remedies import remedies
+from tunelang.estimate.ways import layouts, micros
 from tunelang.estimate.work import Work
 
 CARD = Machine("gpu", None, 1, 80 * 2**30, 79 * 2**30, 1, None, bf16=True)
@@ -31,3 +39,100 @@ def test_a_processor_gains_nothing_beyond_2048_tokens() -> None:
     """Four rows of 512 tokens, then fewer; one row where that alone is longer."""
     assert micros(work(2**60), PROCESSOR, 1) == [4, 2, 1]
     assert micros(work(12, length=4096), PROCESSOR, 1) == [1]
+
+
+def llama(**changed: Any) -> Work:
+    """Full tuning of Llama 3.1 8B, 128 rows of 2048 tokens, unless `changed` says otherwise."""
+    config = models.config("meta-llama/Llama-3.1-8B")
+    assert config
+    found = from_config(config, "llama")
+    assert found
+    plain = Work(found, "sft", "full", 0, "all_linear", 128, 2048, 2048, "bf16", 100)
+    return replace(plain, **changed)
+
+
+def cards(name: str, count: int = 1, nodes: int = 1, host: int | None = None) -> Machine:
+    gpu = gpus.find(name)
+    assert gpu
+    return Machine(
+        "gpu", gpu, count, gpu.memory, gpu.usable, 1, 2.0, gpu.bf16, nodes=nodes, host=host
+    )
+
+
+def test_the_choice_is_the_fastest_that_fits() -> None:
+    """No layout that fits is faster by more than what counts as alike; a simpler one is slower."""
+    every = tried(llama(), cards("H100-80GB", 8))
+    found = best(every)
+    fitting = [one for one in every if one.need.fits == "yes"]
+    assert found in fitting
+    assert all(found.seconds <= one.seconds * (1 + ALIKE) for one in fitting)
+    before = fitting[: fitting.index(found)]
+    least = min(one.seconds for one in fitting)
+    assert all(one.seconds > least * (1 + ALIKE) for one in before)
+
+
+def test_the_ladder_has_every_layout_with_one_reason() -> None:
+    """The chosen first, then those that fit, tight ones, and those that do not, by memory."""
+    work, machine = llama(), cards("H100-80GB", 8)
+    found = ladder(work, machine)
+    assert len(found) == len(list(layouts(work, machine)))
+    assert [one.chosen for one in found].count(True) == 1 and found[0].chosen
+    verdicts = [one.verdict for one in found]
+    assert verdicts == sorted(verdicts, key=("yes", "tight", "no").index)
+    refused = [one.peak for one in found if one.verdict == "no"]
+    assert refused and refused == sorted(refused)
+    assert all(one.reason for one in found)
+    short = next(one for one in found if one.verdict == "no")
+    spare = 0.85 * machine.usable
+    assert short.reason == f"short by {(short.peak - spare) / 2**30:.1f} GiB"
+
+
+def test_what_is_not_tried_is_said() -> None:
+    """Ways that 4-bit weights have not, memory that nobody named, and what the recipe fixes."""
+    work = llama(weights="qlora", kind="qlora", rank=8, micro=2)
+    said = "\n".join(excluded(work, cards("H100-80GB", 8)))
+    assert "fsdp2, zero3: not for sft with qlora weights" in said
+    assert "`host_memory` of the hardware is not known" in said
+    assert "the recipe says micro = 2" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "machine", "fields"),
+    [
+        ({"weights": "lora", "rank": 16, "length": 4096}, ("RTX 4090", 1), ("length", "weights")),
+        ({}, ("RTX 4090", 1), ("weights", "count", "gpu")),
+        ({"micro": 64, "recompute": True}, ("H100-80GB", 8), ("micro",)),
+        ({"recompute": False, "length": 8192, "micro": 1}, ("H100-80GB", 8), ("checkpointing",)),
+    ],
+)
+def test_remedies_are_the_smallest_changes_that_fit(
+    changed: dict[str, Any], machine: tuple[str, int], fields: tuple[str, ...]
+) -> None:
+    """In the order of how little they change; each fits, or it would not be named."""
+    found = remedies(llama(**changed), cards(*machine))
+    named = [one.field for one in found]
+    assert [one for one in named if one in fields] == list(fields), named
+    usable = cards(*machine).usable
+    assert all(one.fits for one in found)
+    assert all(one.peak <= 0.85 * usable for one in found if one.field != "gpu")
+
+
+def test_the_length_proposed_is_the_longest_that_fits() -> None:
+    """A multiple of 64; with 64 tokens more it does not fit."""
+    work, card = llama(weights="lora", rank=16, length=8192, mean_length=8192), cards("RTX 4090")
+    (length,) = [one.value for one in remedies(work, card) if one.field == "length"]
+    assert isinstance(length, int) and length % 64 == 0
+    shorter = fit(replace(work, length=length, mean_length=length), card)
+    longer = fit(replace(work, length=length + 64, mean_length=length + 64), card)
+    assert shorter and longer
+    assert (shorter.fits, longer.fits != "yes") == ("yes", True)
+
+
+def test_a_stage_in_one_process_has_a_whole_cpu() -> None:
+    """Two processes have half of memory and cores each; a stage that cannot be shared has all."""
+    box = Machine("cpu", None, 2, 2**34, 2**34, 4, None, bf16=True)
+    shared = fit(llama(batch=2, length=64, mean_length=64), box)
+    alone = fit(llama(method="transfer", batch=2, length=64, mean_length=64), box)
+    assert shared and alone
+    assert (shared.layout.devices, shared.threads, shared.estimate.usable) == (2, 4, 2**34)
+    assert (alone.layout.devices, alone.threads, alone.estimate.usable) == (1, 8, 2**35)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tunelang.estimate import able
 from tunelang.estimate.fit import ALIKE, Tried, best, part_of, tried
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.needs import offered
 from tunelang.estimate.reserve import ACCEPT, Fits
+from tunelang.estimate.ways import shardings
 from tunelang.estimate.work import Work
 
 GIB = 2**30
@@ -91,3 +94,46 @@ def _moves(one: Tried, taken: Tried) -> bool:
         other.offload,
         other.checkpointing,
     )
+
+
+def excluded(work: Work, machine: Machine) -> list[str]:
+    """What was not tried at all, a line each with its reason: constraints, not figures."""
+    lines = [*_engines(work, machine), *_offloads(work, machine), *_written(work)]
+    return [line for line in lines if line]
+
+
+def _engines(work: Work, machine: Machine) -> Iterator[str]:
+    """Ways to share that the worker or the launcher has not."""
+    kind = work.kind or work.weights
+    if machine.devices == 1:
+        yield "sharding: there is one device"
+        return
+    able_to, started = able.shardings(work.method, kind), shardings(work, machine)
+    never = [way for way in able.EVERY if way not in able_to]
+    if never:
+        yield f"{', '.join(never)}: not for {work.method} with {kind} weights in this version"
+    unstarted = [way for way in able_to if way not in started]
+    if unstarted:
+        yield f"{', '.join(unstarted)}: the launcher of the hardware does not start them"
+
+
+def _offloads(work: Work, machine: Machine) -> Iterator[str]:
+    if work.offload is None and machine.kind == "cpu":
+        yield "offload: there is no memory beside a CPU"
+    elif work.offload is None and machine.host is None:
+        yield "offload: `host_memory` of the hardware is not known"
+
+
+def _written(work: Work) -> Iterator[str]:
+    """What the recipe says."""
+    if work.micro:
+        yield f"other micro-batches: the recipe says micro = {work.micro}"
+    if work.recompute is not None:
+        word = "always" if work.recompute else "never"
+        yield f"the other checkpointing: the recipe says {word}"
+    if work.sharding:
+        yield f"other sharding: the recipe says {work.sharding}"
+    if work.offload:
+        yield f"other offload: the recipe says {work.offload}"
+    yield "all logits at once: the worker computes them in pieces"
+    yield "other weights, precisions, optimizers: they change the result, which the recipe says"
