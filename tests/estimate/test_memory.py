@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
 
-from tunelang.catalog import gpus, models
+from tunelang.catalog import gpus, models, stacks
 from tunelang.estimate.config import from_config
 from tunelang.estimate.fit import fit
 from tunelang.estimate.load import Load, trainable
@@ -21,6 +22,7 @@ from tunelang.estimate.work import Work
 from tunelang.plan.build import build
 from tunelang.recipe.resolve import resolve
 
+HF = stacks.find("transformers-5.23")
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "memory_golden.json").read_text())
 
 
@@ -45,12 +47,12 @@ def load(row: dict[str, Any]) -> Load:
         MODELS[row["name"]],
         row["method"],
         row["B"] * row["S"],
-        row.get("r", 0),
-        row.get("targets", "all_linear"),
+        rank=row.get("r", 0),
+        targets=tuple(row.get("targets", ())) or "all_linear",
         checkpointing=row["gc_on"],
         accumulates=row.get("accum", 1) > 1,
         keeps_logits=True,
-        foreach=row.get("opt") == "adamw_foreach",
+        stack=replace(HF, foreach=row.get("opt") == "adamw_foreach"),
     )
 
 

@@ -7,10 +7,13 @@ from typing import Literal
 
 from tunelang.catalog import stacks
 from tunelang.catalog.stacks import Stack
+from tunelang.estimate.architecture import Architecture
 from tunelang.estimate.parameters import (
-    Architecture,
     Targets,
+    block_count,
+    chosen,
     count,
+    embedding_count,
     lora_count,
     selected_count,
 )
@@ -25,32 +28,38 @@ Sharding = Literal["none", "ddp", "zero1", "zero2", "zero3", "fsdp2"]
 Offload = Literal["none", "optimizer", "all"]
 Loss = Literal["plain", "chunked", "fused"]
 
+OWN = ("full", "layers", "head")  # kinds that train a model's own weights, which they hold in fp32
+ADAPTERS = ("lora", "qlora")
+
 
 @dataclass(frozen=True)
 class Load:
     """What trains, how, and how many tokens at once, on one of `devices` that share the work.
 
-    `scored` is the share of positions whose logits are computed; 0 for a reward model, which has
-    no head. `share` of the routed experts of each block trains where weights are `experts`; `held`
-    are bytes of a resting weight of a linear layer where they are `qlora`. Without `masters` full
-    tuning keeps no fp32 weights beside those of the precision, `width` bytes each. `stack` says
-    whose code runs: this project's worker, or another's that published measurements are of.
+    `weights` is the kind that a recipe writes; `last` layers train where it is `layers`. A sequence
+    has `length` tokens (0: all are one). `scored` is the share of positions whose logits are
+    computed; 0 for a reward model, which has no head. `share` of the routed experts of each block
+    trains where weights are `experts`; `held` are bytes of a resting weight of a linear layer where
+    they are `qlora`. `width` are those of a weight: 2 for bf16, 4 for fp32. With `masters` what
+    trains is held in fp32 beside computation in bf16. `stack` says whose code runs: this project's
+    worker, or another's that published measurements are of.
     """
 
     architecture: Architecture
-    weights: str  # full, lora, qlora, layers, experts
+    weights: str  # full, lora, qlora, ia3, layers, head, experts
     tokens: int
+    length: int = 0
     rank: int = 0
     targets: Targets = "all_linear"
     dora: bool = False
+    last: int = 0
     checkpointing: bool = False
     accumulates: bool = False
-    width: int = 2  # bytes of a weight: 2 bf16, 4 fp32
+    width: int = 2
     masters: bool = False
     optimizer: str = "adamw"
     loss: Loss = "plain"
     keeps_logits: bool = False
-    foreach: bool = False
     sharding: Sharding = "none"
     devices: int = 1
     offload: Offload = "none"
@@ -59,11 +68,53 @@ class Load:
     held: float = NF4
     stack: Stack = OURS
 
+    @property
+    def owns(self) -> bool:
+        """Do weights of the model itself train (and not what lies beside them)?"""
+        return self.weights in OWN
+
+    @property
+    def rest(self) -> int:
+        """Bytes of a weight at rest. DeepSpeed keeps its masters apart, in the optimizer."""
+        if self.width == 4 or (self.owns and self.masters and not self.flat):
+            return 4
+        return 2
+
+    @property
+    def flat(self) -> bool:
+        """DeepSpeed holds bf16 weights, and flat fp32 copies of what trains."""
+        return self.sharding.startswith("zero")
+
+    @property
+    def wide(self) -> int:
+        """Bytes of an element of the hidden states between layers: those of the embedding."""
+        gathered = self.owns and self.masters and self.sharding == "fsdp2"
+        upcast = self.stack.upcast and self.weights == "qlora"
+        return 4 if self.rest == 4 or gathered or upcast else 2
+
+    @property
+    def casts(self) -> bool:
+        """Is there a bf16 copy of each fp32 weight while it is used (autocast)?"""
+        return self.stack.autocast and self.width == 2 and self.rest == 4 and not self.sharded
+
+    @property
+    def sharded(self) -> bool:
+        """Is a layer's weight gathered for its own pass?"""
+        return self.devices > 1 and self.sharding in ("zero3", "fsdp2")
+
 
 def trainable(load: Load) -> int:
     """Parameters that train."""
+    a = load.architecture
     if load.weights == "full":
-        return count(load.architecture)
+        return count(a)
+    if load.weights == "layers":
+        return block_count(a) * min(load.last or a.layers, a.layers) // a.layers
+    if load.weights == "head":
+        return embedding_count(a) // (1 if a.tied else 2)
+    if load.weights == "ia3":
+        return a.layers * (2 * a.kv + a.inner)
     if load.weights == "experts":
-        return selected_count(load.architecture, load.share)
-    return lora_count(load.architecture, load.rank, load.targets)
+        return selected_count(a, load.share)
+    lengths = sum(out for _, out in chosen(a, load.targets).values()) if load.dora else 0
+    return lora_count(a, load.rank, load.targets) + a.layers * lengths

@@ -1,8 +1,7 @@
 """Peak memory of one training step on one device, in closed form.
 
-The peak is the maximum over phases, never a sum. Bytes per element come from the code of
-transformers 5.23, peft 0.21 and torch 2.13; a test holds the form against steps executed on meta
-tensors (tests/data/memory_golden.json).
+The peak is the maximum over phases, never a sum. Tests hold the form against steps executed on
+tensors without contents (tests/data/memory_golden.json, tests/data/oracle.json).
 """
 
 from __future__ import annotations
@@ -10,22 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tunelang.estimate.activations import live_bytes, saved_bytes
+from tunelang.estimate.activations import dequantised_bytes, layer
+from tunelang.estimate.form import Form, norm
 from tunelang.estimate.load import Load
-from tunelang.estimate.states import gradient_bytes, optimizer_bytes, weight_bytes
-
-# Bytes per logit: transformers upcasts to fp32 (4), log-softmax (4) and its gradient in bf16 and
-# fp32; 10 at the end of forward, 12 in the loss's backward.
-LOGIT_FORWARD, LOGIT_BACKWARD = 10, 12
-LOGIT_KEPT = 2  # the caller holds the bf16 logits too
+from tunelang.estimate.loss import Logits, logits
+from tunelang.estimate.parameters import block_count, linear_count
+from tunelang.estimate.states import (
+    bucket_bytes,
+    gathered_bytes,
+    gradient_bytes,
+    optimizer_bytes,
+    trained_width,
+    weight_bytes,
+)
 
 
 @dataclass(frozen=True)
 class Memory:
     """Bytes allocated at the worst moment, by what they are; and the sum of every phase.
 
-    `terms` has weights, gradients, optimizer, activations, logits and other, where they are there;
-    they add up to `allocated`, which is the largest of `phases`, that of `phase`.
+    `terms` has weights, gradients, optimizer, activations, logits and buffers, where they are
+    there; they add up to `allocated`, which is the largest of `phases`, that of `phase`.
     """
 
     terms: Mapping[str, float]
@@ -37,56 +41,147 @@ class Memory:
         return self.phases[self.phase]
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What phases are sums of, in bytes.
+
+    `kept` is saved between forward and backward by all layers, `first` by the first one alone;
+    `live` is what the layer in hand holds and makes; `above` what lies between the last layer and
+    the logits; `copies` are bf16 copies of fp32 weights: of all layers, of one, of the head.
+    """
+
+    weights: float
+    gradients: float
+    optimizer: float
+    buffers: float
+    kept: float
+    live: float
+    above: float
+    words: Logits
+    copies: tuple[float, float, float]
+    embedding: float
+    gradient: float
+
+
 def memory(load: Load) -> Memory:
-    """The peak of a step: forward end, last and first layer's backward, end, optimizer."""
-    held, gradients, optimizer = weight_bytes(load), gradient_bytes(load), optimizer_bytes(load)
-    fixed = held + optimizer + (gradients if load.accumulates else 0)
-    layers, live = load.architecture.layers, live_bytes(load)
-    saved = saved_bytes(load)
-    embedding = (
-        0.0 if load.weights != "full" else 2.0 * load.architecture.vocab * load.architecture.hidden
-    )
-    kept = LOGIT_KEPT * logits(load) if load.keeps_logits else 0.0
-    # Without checkpointing the last layer's activations are among the saved ones already.
-    extra = saved if load.checkpointing else 0.0
-    phases = {
-        "loss": fixed + layers * saved + extra + LOGIT_BACKWARD * logits(load) + kept,
-        "last layer": fixed + layers * saved + live + kept + _head_gradient(load),
-        "first layer": held + optimizer + gradients - embedding + saved + live + kept,
-        "end": held
-        + optimizer
-        + gradients
-        + (2 * embedding if load.architecture.tied else 0.0)
-        + kept,
-        "optimizer": held + optimizer + gradients + (gradients if load.foreach else 0.0),
-    }
+    """The peak of a step: forward, loss, last and first layer's backward, end, optimizer."""
+    parts = _parts(load)
+    phases = _phases(load, parts)
     phase = max(phases, key=lambda name: phases[name])
-    return Memory(_terms(load, phase, phases[phase]), phases, phase)
+    return Memory(_terms(load, parts, phase, phases), phases, phase)
 
 
-def _terms(load: Load, phase: str, peak: float) -> dict[str, float]:
-    """The peak parted by what it is."""
-    fixed = {
-        "weights": weight_bytes(load),
-        "gradients": gradient_bytes(load),
-        "optimizer": optimizer_bytes(load),
-    }
-    if phase in ("loss", "last layer") and not load.accumulates:
-        fixed["gradients"] = 0.0
-    rest = peak - sum(fixed.values())
-    words = LOGIT_BACKWARD * logits(load) if phase == "loss" else 0.0
-    return {**fixed, "activations": rest - words, "logits": words}
-
-
-def logits(load: Load) -> float:
-    """How many are computed in a micro-batch."""
-    return load.scored * load.architecture.vocab * load.tokens
-
-
-def _head_gradient(load: Load) -> float:
-    """The head's gradient, which exists when the last layer's backward runs."""
-    return (
-        float(load.width * load.architecture.vocab * load.architecture.hidden)
-        if load.weights == "full"
-        else 0.0
+def _parts(load: Load) -> Parts:
+    a, form = load.architecture, Form.of(load)
+    found, words = layer(form), logits(load)
+    state = float(load.wide * a.hidden * load.tokens)
+    reached = a.layers if load.weights != "layers" else min(load.last or a.layers, a.layers)
+    saved = state if load.checkpointing else found.saved * load.tokens
+    kept = reached * saved if load.weights != "head" else 0.0
+    live = max(found.work * load.tokens, found.turning * load.tokens + dequantised_bytes(load))
+    live += found.saved * load.tokens if load.checkpointing else 0.0
+    above = (norm(form, trains=load.weights == "full") if load.weights != "head" else 0.0) * (
+        load.tokens
     )
+    copies = _copies(load)
+    return Parts(
+        weights=weight_bytes(load),
+        gradients=gradient_bytes(load),
+        optimizer=optimizer_bytes(load),
+        buffers=bucket_bytes(load) + gathered_bytes(load),
+        kept=kept - (0.0 if load.checkpointing else found.untouched * load.tokens),
+        live=live + copies[1] * load.checkpointing,
+        above=above + words.kept + words.held,
+        words=words,
+        copies=copies,
+        embedding=float(a.vocab * a.hidden),
+        gradient=state,
+    )
+
+
+def _copies(load: Load) -> tuple[float, float, float]:
+    """bf16 copies that autocast makes of fp32 weights: of all layers, of one, of the head."""
+    if not load.casts:
+        return 0.0, 0.0, 0.0
+    a = load.architecture
+    layers = 2.0 * linear_count(a)
+    return layers, layers / a.layers, 2.0 * a.vocab * a.hidden
+
+
+def _phases(load: Load, p: Parts) -> dict[str, float]:
+    a, words = load.architecture, p.words
+    trained = trained_width(load)
+    head = load.weights in ("full", "head") and words.pieces > 0
+    resting = p.weights + p.optimizer + p.buffers
+    held = resting + (p.gradients if load.accumulates else 0.0)
+    layers, _, top = p.copies
+    saved = p.kept + (0.0 if load.checkpointing else layers)
+    waiting = held + saved + p.above
+    made = _head(load, p) if head else (0.0, 0.0)
+    own = trained * p.embedding if head and not load.accumulates else 0.0
+    some = load.wide * a.hidden * load.scored * load.tokens if words.pieces > 1 else 0.0
+    back = resting + p.gradients
+    after = back + words.held
+    outside = 0.0 if load.accumulates or load.weights != "full" else _outside(load, p)
+    return {
+        "forward": held + p.kept + p.above + words.forward + layers + (top if words.pieces else 0),
+        "loss": waiting + words.backward + top + some + made[0] / 2,
+        "head": waiting + some + max(words.head + top + made[0], made[1]),
+        "last layer": held
+        + words.held
+        + own
+        + p.kept
+        + p.live
+        + (0.0 if load.checkpointing else layers),
+        "first layer": after - outside + p.gradient + p.live + _one_layer(load, p),
+        "end": after + p.gradient + _embedding(load, p),
+        "optimizer": back + (p.gradients if load.stack.foreach else 0.0),
+    }
+
+
+def _outside(load: Load, p: Parts) -> float:
+    """Gradients that are not there yet when the first layer is in hand: the embedding's, and the
+    layer's own but for the last matrix."""
+    a = load.architecture
+    own = block_count(a) / a.layers - a.hidden * (a.ffn if a.experts is None else 0)
+    return trained_width(load) * (own + (0.0 if a.tied else p.embedding))
+
+
+def _one_layer(load: Load, p: Parts) -> float:
+    """What the layer in hand saved, where it is not recomputed."""
+    if load.checkpointing or not p.kept:
+        return 0.0
+    return p.kept / load.architecture.layers + p.copies[1]
+
+
+def _head(load: Load, p: Parts) -> tuple[float, float]:
+    """The head's gradient as a piece makes it, and as it is added: the sum, the new one, both."""
+    one = load.width * p.embedding
+    if p.words.pieces > 1:
+        return 2 * one, 3 * one
+    return 0.0, one + (one + 4 * p.embedding if load.casts else 0.0)
+
+
+def _embedding(load: Load, p: Parts) -> float:
+    """Gradients of the embedding beside the ones that stay."""
+    if load.weights != "full":
+        return 0.0
+    width = trained_width(load)
+    extra = (2 if load.architecture.tied else 0) + load.accumulates
+    return extra * width * p.embedding
+
+
+def _terms(load: Load, p: Parts, phase: str, phases: Mapping[str, float]) -> dict[str, float]:
+    """The peak parted by what it is; gradients that are still to come are not there."""
+    there = load.accumulates or phase not in ("forward", "loss", "head", "last layer")
+    fixed = {
+        "weights": p.weights,
+        "gradients": p.gradients if there else 0.0,
+        "optimizer": p.optimizer,
+        "buffers": p.buffers,
+    }
+    words = {"forward": p.words.forward, "loss": p.words.backward, "head": p.words.head}
+    own = words.get(phase, 0.0)
+    rest = phases[phase] - sum(fixed.values()) - own
+    found = {**fixed, "activations": rest, "logits": own}
+    return {name: size for name, size in found.items() if size}

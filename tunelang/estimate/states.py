@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from tunelang.estimate.load import Load, trainable
-from tunelang.estimate.parameters import count, linear_count
+from tunelang.estimate.parameters import block_count, count, embedding_count, linear_count
 
 # What each way to shard divides by the number of devices (ZeRO, arXiv 1910.02054, section 5).
 DIVIDES_OPTIMIZER = ("zero1", "zero2", "zero3", "fsdp2")
 DIVIDES_GRADIENTS = ("zero2", "zero3", "fsdp2")
 DIVIDES_WEIGHTS = ("zero3", "fsdp2")
+
+# Bytes of states for each byte of a weight, and for each weight whatever its type (bitsandbytes'
+# 8-bit blocks of 256 with an fp32 constant each, 4-bit ones of 128).
+STATES = {"adamw": 2.0, "sgd": 0.0, "momentum": 1.0, "lion": 1.0, "muon": 1.0}
+QUANTISED = {
+    "adamw_8bit": 2 * (1 + 4 / 256),
+    "paged_adamw_8bit": 0.0,  # managed memory, which the driver moves to the host
+    "lion_8bit": 1 + 4 / 256,
+    "adamw_4bit": 2 * (0.5 + 4 / 128),
+    "adafactor": 0.01,  # a row and a column of each matrix (arXiv 1804.04235)
+}
+GALORE_RANK = 128  # arXiv 2403.03507, section 5: a quarter of the width of a 60M model
 
 
 def divided(load: Load, by: tuple[str, ...]) -> int:
@@ -17,27 +29,97 @@ def divided(load: Load, by: tuple[str, ...]) -> int:
 
 
 def weight_bytes(load: Load) -> float:
-    """Weights at rest: bf16 or fp32, NF4 inside blocks for qlora, fp32 adapters and experts."""
+    """Weights at rest on the device, those of adapters and chosen experts included."""
+    if load.offload == "all":
+        return 0.0
     shards = divided(load, DIVIDES_WEIGHTS)
-    total, linear = count(load.architecture), linear_count(load.architecture)
-    if load.weights == "full":
-        return load.width * total / shards
-    adapters = 4.0 * trainable(load)
+    return (base_bytes(load) + beside_bytes(load)) / shards
+
+
+def base_bytes(load: Load) -> float:
+    """The model's own weights: linear layers of few bits for qlora, the rest as it is held."""
+    a = load.architecture
     if load.weights != "qlora":
-        return load.width * total / shards + adapters
-    return (load.held * linear + load.width * (total - linear)) / shards + adapters
+        return float(load.rest * count(a))
+    rest = 4 if load.stack.upcast else load.width
+    linear = linear_count(a)
+    return load.held * linear + rest * (count(a) - linear)
+
+
+def beside_bytes(load: Load) -> float:
+    """What trains beside the model's own weights."""
+    return 0.0 if load.owns else float(trained_width(load) * trainable(load))
+
+
+def trained_width(load: Load) -> int:
+    """Bytes of a weight that trains; DeepSpeed's engine holds adapters in bf16, too."""
+    if load.owns:
+        return load.rest
+    return load.width if load.flat else load.stack.adapter
 
 
 def gradient_bytes(load: Load) -> float:
-    """In the parameters' type; adapters are fp32."""
-    width = load.width if load.weights == "full" else 4
-    return width * trainable(load) / divided(load, DIVIDES_GRADIENTS)
+    """In the type of what trains."""
+    if load.offload != "none" and load.flat:
+        return 0.0  # DeepSpeed moves them to the host as they come
+    if load.offload == "all":
+        return 0.0
+    return trained_width(load) * trainable(load) / divided(load, DIVIDES_GRADIENTS)
 
 
 def optimizer_bytes(load: Load) -> float:
-    """AdamW's two states in the parameters' type; DeepSpeed adds fp32 masters: 12 bytes."""
-    shards = divided(load, DIVIDES_OPTIMIZER)
-    if load.masters and load.weights == "full":
-        return 12.0 * trainable(load) / shards
-    width = load.width if load.weights == "full" else 4
-    return 2.0 * width * trainable(load) / shards
+    """States of the optimizer on the device."""
+    return 0.0 if load.offload != "none" else states(load)
+
+
+def states(load: Load) -> float:
+    """States wherever they lie; DeepSpeed adds fp32 masters to bf16 weights."""
+    number = trainable(load) / divided(load, DIVIDES_OPTIMIZER)
+    masters = load.flat and load.width == 2
+    width = 4 if masters else trained_width(load)
+    return number * (_each(load, width) + (4 if masters else 0))
+
+
+def _each(load: Load, width: int) -> float:
+    """Bytes of states a weight."""
+    if load.optimizer in QUANTISED:
+        return QUANTISED[load.optimizer]
+    if load.optimizer == "galore":
+        return 2.0 * width * min(1.0, GALORE_RANK / load.architecture.hidden)
+    return STATES[load.optimizer] * width
+
+
+def gathered_bytes(load: Load) -> float:
+    """Whole weights that are there for a while beside the shards: two layers, and the root."""
+    if not load.sharded:
+        return 0.0
+    a = load.architecture
+    layer = load.width * block_count(a) / a.layers
+    if load.sharding == "zero3":
+        head = embedding_count(a) // (1 if a.tied else 2)
+        return min(2 * layer, load.width * float(load.stack.zero_live)) + load.width * head
+    root = load.rest if load.stack.fsdp == 2 else load.width
+    return 2 * layer + (root * embedding_count(a) if load.stack.fsdp_root else 0.0)
+
+
+def bucket_bytes(load: Load) -> float:
+    """Buffers that gradients and weights pass through between devices."""
+    if load.devices == 1:
+        return 0.0
+    if load.flat:
+        buckets = 2 if load.sharding == "zero3" else load.stack.zero_buckets
+        return buckets * load.width * float(load.stack.zero_bucket)
+    if load.sharding == "ddp" and not load.stack.bucket_view:
+        return trained_width(load) * float(trainable(load))
+    return 0.0
+
+
+def host_bytes(load: Load) -> float:
+    """One device's part of what waits in the memory of its machine."""
+    if load.offload == "none":
+        return 0.0
+    number = trainable(load) / divided(load, DIVIDES_OPTIMIZER)
+    moved = states(load) + 4 * number  # and gradients in fp32
+    if load.offload == "optimizer":
+        return moved
+    return moved + (base_bytes(load) + beside_bytes(load)) / divided(load, DIVIDES_WEIGHTS)
