@@ -12,8 +12,10 @@ from tunelang.estimate.fit import fit
 from tunelang.estimate.machine import machine_here
 from tunelang.estimate.parameters import (
     Architecture,
+    Targets,
     active_count,
     count,
+    fused,
     lora_count,
     selected_count,
 )
@@ -116,9 +118,21 @@ def test_active_parameters_are_those_that_models_state() -> None:
         assert active_count(known(hub_id)) == pytest.approx(active, rel=0.12)
 
 
-@pytest.mark.parametrize("family", ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe"])
+FORWARD = ("gate_proj", "up_proj", "down_proj")
+NAMED: dict[str, list[Targets]] = {
+    "mixtral": [],
+    "qwen2_moe": [FORWARD, ("q_proj", "gate_proj")],  # of the shared expert
+    "qwen3_moe": [FORWARD, ("down_proj",)],  # PEFT takes these names for the experts
+    "olmoe": [FORWARD],
+    "deepseek_v2": [FORWARD, ("kv_b_proj", "gate_proj", "up_proj")],
+    "deepseek_v3": [FORWARD, ("q_a_proj", "down_proj")],
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_lora_counts_are_those_of_peft(family: str) -> None:
-    """Linear layers and every routed expert get matrices of their own, to the parameter.
+    """For all linear layers and for named ones, to the parameter: with what PEFT moves from the
+    names of feed-forwards to the experts, at twice the rank.
 
     Routers are left aside: whether they get one is for the worker to say.
     """
@@ -126,15 +140,33 @@ def test_lora_counts_are_those_of_peft(family: str) -> None:
     from tunelang.plan.ir import Weights
     from tunelang.train.trainable import add_adapter
 
+    for targets in ("all_linear", ("k_proj", "o_proj"), *NAMED[family]):
+        model, architecture = built({"model_type": family, **SHAPE, **FAMILIES[family]})
+        fields = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": targets}
+        made = add_adapter(model, "default", Weights(kind="lora", fields=fields))
+        trained = sum(
+            value.numel()
+            for name, value in made.named_parameters()
+            if "lora_" in name and ".gate." not in name
+        )
+        assert lora_count(architecture, 4, targets) == trained, targets
+
+
+@pytest.mark.parametrize("family", ["deepseek_v2", "qwen3_moe"])
+def test_half_of_a_fused_matrix_is_refused(family: str) -> None:
+    """PEFT takes gate and up projection together only where experts hold them as one; `fused`
+    names the two, so that a recipe can be told before anything is loaded."""
+    pytest.importorskip("peft")
+    from tunelang.plan.ir import Weights
+    from tunelang.train.trainable import add_adapter
+
     model, architecture = built({"model_type": family, **SHAPE, **FAMILIES[family]})
-    fields = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all_linear"}
-    made = add_adapter(model, "default", Weights(kind="lora", fields=fields))
-    trained = sum(
-        value.numel()
-        for name, value in made.named_parameters()
-        if "lora_" in name and ".gate." not in name
-    )
-    assert lora_count(architecture, 4, "all_linear") == trained
+    assert fused(architecture) == ("gate_proj", "up_proj")
+    fields = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": ("o_proj", "gate_proj")}
+    with pytest.raises(ValueError, match="without also targeting"):
+        add_adapter(model, "default", Weights(kind="lora", fields=fields))
+    dense = from_config({"model_type": "llama", **SHAPE}, "dense")
+    assert dense and fused(dense) is None
 
 
 @pytest.mark.parametrize("weights", ["full", "lora", "qlora", "experts"])

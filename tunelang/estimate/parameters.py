@@ -19,6 +19,9 @@ PLAIN_FFN: Mapping[Layout, tuple[str, str]] = {  # feed-forwards that are not ga
     "starcoder2": ("c_fc", "c_proj"),
     "gpt_neox": ("dense_h_to_4h", "dense_4h_to_h"),
 }
+# Families whose experts PEFT 0.21 reaches by the names that feed-forwards had, and those names.
+MOVES = ("qwen3_moe", "olmoe", "deepseek_v2", "deepseek_v3")
+MOVED = ("gate_proj", "up_proj", "down_proj")
 VECTORS: Mapping[Norm, int] = {"rms": 1, "gemma": 1, "layer": 2, "plain": 0}  # weight and bias
 
 
@@ -172,31 +175,54 @@ def count(a: Architecture) -> int:
 
 
 def chosen(a: Architecture, targets: Targets) -> dict[str, tuple[int, int]]:
-    """The linear layers of a block that get an adapter."""
-    return _wanted(linears(a), targets)
+    """The linear layers of a usual block that get an adapter."""
+    return _wanted(a, linears(a), targets)
 
 
-def _wanted(layers: Sizes, targets: Targets) -> dict[str, tuple[int, int]]:
-    return {
-        name: size for name, size in layers.items() if targets == "all_linear" or name in targets
-    }
+def _wanted(a: Architecture, layers: Sizes, targets: Targets) -> dict[str, tuple[int, int]]:
+    """Those that are named, but for the ones whose adapters PEFT moves to the experts."""
+    moved = MOVED if a.family in MOVES else ()
+    named = layers if targets == "all_linear" else targets
+    return {n: size for n, size in layers.items() if n in named and n not in moved}
+
+
+def fused(a: Architecture) -> tuple[str, str] | None:
+    """Two layers that PEFT takes together only, since experts hold them as one matrix."""
+    return MOVED[:2] if a.family in MOVES else None
 
 
 def lora_count(a: Architecture, rank: int, targets: Targets) -> int:
     """Parameters of A [rank, in] and B [out, rank] over every chosen layer (Hu et al. 2021).
 
     `all_linear` reaches routed experts too, each with matrices of its own; gate and up projection
-    are one matrix there (train/targets.py). PEFT 0.21 leaves out the dense and shared
-    feed-forwards of DeepSeek: for these the count is what it would be.
+    are one matrix there (train/targets.py). Where PEFT moves adapters from the names of
+    feed-forwards to the experts, that matrix gets twice the rank, and dense and shared
+    feed-forwards get none (peft/utils/transformers_weight_conversion.py of 0.21).
     """
     usual = _adapters(chosen(a, targets), rank)
-    dense = _adapters(_wanted(dense_linears(a), targets), rank)
-    routed = 0
-    if a.experts and targets == "all_linear":
-        inward, outward = a.hidden + 2 * a.experts.ffn, a.experts.ffn + a.hidden
-        routed = a.experts.count * rank * (inward + outward)
-    tower = _adapters(_wanted(vision_linears(a), targets), rank)
-    return _blocks(a, usual + routed, dense) + (a.vision.layers * tower if a.vision else 0)
+    dense = _adapters(_wanted(a, dense_linears(a), targets), rank)
+    tower = _adapters(_wanted(a, vision_linears(a), targets), rank)
+    experts = a.experts.count * _expert_adapters(a, rank, targets) if a.experts else 0
+    return _blocks(a, usual + experts, dense) + (a.vision.layers * tower if a.vision else 0)
+
+
+def _expert_adapters(a: Architecture, rank: int, targets: Targets) -> int:
+    """Of one routed expert: on the matrix of gate and up projection, and on the one down."""
+    assert a.experts
+    inward = down = int(targets == "all_linear")
+    moved = _moved(a, targets)
+    inward = 2 if {*MOVED[:2]} <= moved else inward
+    down = 1 if MOVED[2] in moved else down
+    wide = a.hidden + 2 * a.experts.ffn
+    return rank * (inward * wide + down * (a.experts.ffn + a.hidden))
+
+
+def _moved(a: Architecture, targets: Targets) -> set[str]:
+    """The names of feed-forwards that PEFT takes for the experts."""
+    if a.family not in MOVES:
+        return set()
+    dense = dense_linears(a) if a.dense else {}
+    return {*MOVED} & ({*linears(a), *dense} if targets == "all_linear" else {*targets})
 
 
 def _adapters(layers: Sizes, rank: int) -> int:

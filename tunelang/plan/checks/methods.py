@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunelang.diagnostic import Diagnostic, Label, error, replace, warning
-from tunelang.estimate.parameters import linears
+from tunelang.estimate.parameters import fused, linears
 from tunelang.plan.checks.pairs import LONGER
 from tunelang.plan.ir import Plan, Step
 from tunelang.plan.mixing import known
@@ -31,6 +31,9 @@ def missing_target(plan: Plan, context: Context) -> Iterator[Diagnostic]:
             for target in given.value:
                 if target.rpartition(".")[2] not in layers:
                     yield _missing(stage, given, target, (base.architecture.name, layers))
+            pair = {*(fused(base.architecture) or ())} - {*given.value}
+            if len(pair) == 1:
+                yield _half(stage, given, pair.pop(), base.architecture.name)
 
 
 def _missing(
@@ -48,6 +51,21 @@ def _missing(
         "no such layer",
         help=did_you_mean(guess) or f"it has {', '.join(layers)}",
         fix=replace(span, f'"{guess}"', safe=False) if guess else whole,
+    )
+
+
+def _half(stage: Declared, given: Given, missing: str, model: str) -> Diagnostic:
+    """PEFT refuses one of the two: the experts hold them as one matrix."""
+    whole = replace(given.span, "all_linear", safe=False) if given.span else None
+    return error(
+        "TL518",
+        "missing-target",
+        f"`{stage.name}` puts no adapter on `{missing}`, which is one matrix with its "
+        f"neighbour in the experts of {model}",
+        given.span or stage.span_of("weights"),
+        f"without `{missing}`",
+        help=f"add `{missing}`, or leave both out",
+        fix=whole,
     )
 
 
