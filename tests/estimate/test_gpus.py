@@ -109,3 +109,54 @@ def test_generations_come_in_their_order(slow_to_fast: list[str]) -> None:
     """Operations a second grow from generation to generation and from model to model."""
     flops = [known(name).flops for name in slow_to_fast]
     assert flops == sorted(flops) and len(set(flops)) == len(flops)
+
+
+# Tensor cores, boost clock in MHz, operations a clock and core: 16-bit products with sums in fp32,
+# which GeForce and L40 do at half the rate (white papers of the generations).
+BUILT = {
+    "V100-32GB": (640, 1530, 128),
+    "V100-PCIe-32GB": (640, 1380, 128),
+    "T4": (320, 1590, 128),
+    "RTX 8000": (576, 1770, 128),
+    "TITAN RTX": (576, 1770, 128),
+    "RTX 2080 Ti": (544, 1545, 64),
+    "A100-80GB": (432, 1410, 512),
+    "A30": (224, 1440, 512),
+    "A40": (336, 1740, 256),
+    "A10": (288, 1695, 256),
+    "RTX A6000": (336, 1800, 256),
+    "RTX A5000": (256, 1695, 256),
+    "RTX A4500": (224, 1650, 256),
+    "RTX A4000": (192, 1560, 256),
+    "RTX 3090 Ti": (336, 1860, 128),
+    "RTX 3090": (328, 1695, 128),
+    "RTX 3080 Ti": (320, 1665, 128),
+    "RTX 3080": (272, 1710, 128),
+    "RTX 3070": (184, 1725, 128),
+    "RTX 3060": (112, 1777, 128),
+    "L40": (568, 2490, 128),
+    "L40S": (568, 2520, 256),
+    "RTX 6000 Ada": (568, 2505, 256),
+    "RTX 5000 Ada": (400, 2550, 256),
+    "RTX 4500 Ada": (240, 2580, 256),
+    "RTX 4000 Ada": (192, 2175, 256),
+    "RTX 4090": (512, 2520, 128),
+    "RTX 4080 Super": (320, 2550, 128),
+    "RTX 4080": (304, 2505, 128),
+    "RTX 4070 Ti Super": (264, 2610, 128),
+    "RTX 4070": (184, 2475, 128),
+    "RTX 4060 Ti 16GB": (136, 2535, 128),
+    "H100-80GB": (528, 1830, 1024),
+    "H100-PCIe": (456, 1620, 1024),
+    "RTX 5090": (680, 2407, 128),
+    "RTX 5080": (336, 2617, 128),
+    "RTX 5070 Ti": (280, 2452, 128),
+    "RTX 5070": (192, 2512, 128),
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_operations_are_cores_times_clock(name: str) -> None:
+    """A second way to each data sheet's figure: dense, and with sums in fp32."""
+    cores, clock, operations = BUILT[name]
+    assert known(name).flops == pytest.approx(cores * clock * 1e6 * operations, rel=0.015)
