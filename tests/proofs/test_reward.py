@@ -88,7 +88,7 @@ def test_saved_scores_are_the_trained_ones_to_the_bit(
     calibrated = judge.calibrated
 
     def watching(made: Judge, lists: Sequence[Comparison]) -> dict[str, Any]:
-        seen.append(scores_of(made.trained.model, made.head.weight, ROWS, LENS))
+        seen.append(scores_of(made.trained.model, made.weight, ROWS, LENS))
         return calibrated(made, lists)
 
     monkeypatch.setattr(reward, "calibrated", watching)

@@ -24,6 +24,7 @@ from tunelang.diagnostic import Diagnostic, error
 from tunelang.errors import UserError
 from tunelang.plan.ir import Step
 from tunelang.run import events
+from tunelang.run.parent import die_with_parent
 from tunelang.run.store import Store, room
 from tunelang.train import checkpoint
 from tunelang.train.job import STOPPED, Job
@@ -37,6 +38,8 @@ TRAINING_PACKAGES = (
     "gguf",
     "tokenizers",
 )
+PATIENCE = 2.0  # seconds in which the first process may say why all end
+SHARDED = ("zero3", "fsdp2")
 QUANTISED = ("adamw_8bit", "paged_adamw_8bit")
 
 
@@ -48,6 +51,8 @@ def main() -> int:
     given = parser.parse_args()
     step = Step.model_validate_json(given.step.read_text("utf-8"))
     job = open_job(step, given.home.absolute())
+    if job.world > 1:
+        die_with_parent()  # the tie of the launcher to the run holds for one generation only
     try:
         with room(job.home, f"`{step.name}` stopped"):
             run(step, job)
@@ -60,13 +65,30 @@ def main() -> int:
 
 
 def open_job(step: Step, home: Path) -> Job:
-    """The job of a step, its work folder made and its newest whole checkpoint found."""
+    """The job of a step, its work folder made and its newest whole checkpoint found.
+
+    Of several processes, which a launcher numbers, only the first one looks, speaks and writes.
+    """
     store = Store(home)
     work = store.work(step.key)
     work.mkdir(parents=True, exist_ok=True)
     path = work / "events.jsonl"
-    job = Job(home, work, store, lambda event: events.append(path, event), step.place.device)
-    return replace(job, resume=checkpoint.latest(job))
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+    sharded = step.place.sharding in SHARDED
+
+    def speak(event: dict[str, Any]) -> None:
+        if rank == 0 or event["event"] == "failed":
+            events.append(path, event)
+
+    job = Job(home, work, store, speak, step.place.device, rank, world, sharded)
+    return job if rank else replace(job, resume=checkpoint.latest(job, engine_of(step, world)))
+
+
+def engine_of(step: Step, world: int) -> str:
+    """The engine whose checkpoints the step goes on from."""
+    sharding = step.place.sharding
+    return "none" if world == 1 and sharding == "ddp" else sharding
 
 
 def run(step: Step, job: Job) -> None:
@@ -86,6 +108,7 @@ def run(step: Step, job: Job) -> None:
     gc.freeze()
     gc.enable()
 
+    job = machine.join(step, job)
     machine.prepare(step, job)
     job.emit(machine.start(step, job))
     metrics = worker.run(step, job)
@@ -128,7 +151,16 @@ def tell(job: Job, found: Diagnostic) -> None:
     """Say why the step ends; on a disk too full for one more event, on stderr only."""
     sys.stderr.write(f"{found.code} {found.name}: {found.message}\n")
     with suppress(OSError):
-        job.emit(failed(found))
+        if job.leads or not told_by_first(job):
+            job.emit(failed(found))
+
+
+def told_by_first(job: Job) -> bool:
+    """Has the first process met the same mistake? It mostly does, within a moment."""
+    time.sleep(PATIENCE)
+    seen = events.Tail(job.work / "events.jsonl").read()
+    starts = [at for at, event in enumerate(seen) if event["event"] == "start"]
+    return any(event["event"] == "failed" for event in seen[starts[-1] if starts else 0 :])
 
 
 def failed(found: Diagnostic) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from tunelang.plan.shares import of_tokens, whole
 from tunelang.run.store import write_json
 from tunelang.train import forward, loop, mix, optimise, sft, stage, trainable
 from tunelang.train.data import Split
+from tunelang.train.engines.engine import Unit
+from tunelang.train.engines.single import Single
 from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
@@ -130,7 +132,7 @@ def reference_losses(search: Search) -> dict[Drawn, Tensor]:
     objective = plain(trained, loss)
     stepping = Stepping(search, objective)
     for update in islice(sft.updates(search.step, search.parts, 0), search.updates):
-        stepping.take(partial(loop.backward, objective, update))
+        stepping.take(partial(loop.backward, stepping.engine, objective, update))
     wanted = list(dict.fromkeys(one for rows in drawn(search) for one in rows))
     return dict(zip(wanted, measured(search, trained, wanted), strict=True))
 
@@ -202,17 +204,17 @@ class Stepping:
         self.search = search
         self.objective = objective
         self.at = 0
-        self.optimizer = optimise.optimizer(search.step, objective.named)
+        self.engine = Single()
+        make = partial(optimise.optimizer, search.step)
+        self.engine.adopt([Unit(loop.MAIN, objective.modules, objective.named, make)])
         loop.switch(objective, training=True)
 
     def take(self, backward: Callable[[], Any]) -> None:
-        """Zero, backward, clip, step."""
+        """Backward, clip, step."""
         lr = optimise.rate(self.search.schedule, self.search.step.lr or 0.0, self.at)
-        optimise.set_rate(self.optimizer, lr)
-        self.optimizer.zero_grad(set_to_none=True)
+        optimise.set_rate(self.engine.optimizer(loop.MAIN), lr)
         backward()
-        loop.clip(self.search.step, self.objective.named)
-        self.optimizer.step()
+        self.engine.step(loop.MAIN, loop.most(self.search.step))
         self.at += 1
 
 

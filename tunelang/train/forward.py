@@ -146,7 +146,7 @@ def loss_sum(model: Any, batch: Batch) -> Tensor:
         return cross_entropy_sum(*supervised_logits(model, batch), weights)
     hidden, targets = supervised_states(model, batch)
     head = causal(model).get_output_embeddings()
-    size = max(1, LOGITS // head.weight.shape[0])
+    size = most_positions(model)
     if len(targets) <= size:
         return cross_entropy_sum(head(hidden), targets, weights)
 
@@ -159,6 +159,12 @@ def loss_sum(model: Any, batch: Batch) -> Tensor:
         checkpoint(piece, *one, use_reentrant=False) for one in zip(*split, counts, strict=True)
     ]
     return torch.stack(losses).sum()
+
+
+def most_positions(model: Any) -> int:
+    """How many positions' logits are held at once. By the config: a weight that is sharded has no
+    rows of its own."""
+    return max(1, LOGITS // int(causal(model).config.get_text_config().vocab_size))
 
 
 def supervised_weights(batch: Batch) -> Tensor | None:

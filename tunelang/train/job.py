@@ -32,6 +32,8 @@ class Job:
 
     `device` is "cpu" or "cuda"; `resume` is the checkpoint to go on from, or None. `polls_stop`
     is set by a loop that looks at `stop` between its updates; until then a signal ends at once.
+    Of the `world` processes that share the step the first one (`rank` 0) leads: it alone speaks
+    and writes. `sharded`: no device is to hold all weights.
     """
 
     home: Path
@@ -39,9 +41,21 @@ class Job:
     store: Store
     emit: Callable[[dict[str, Any]], None]
     device: str = "cpu"
+    rank: int = 0
+    world: int = 1
+    sharded: bool = False
     resume: Checkpoint | None = None
     stop: Event = field(default_factory=Event)
     polls_stop: Event = field(default_factory=Event)
+
+    @property
+    def loads_on(self) -> str:
+        """The device that weights are read to."""
+        return "cpu" if self.sharded else self.device
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
 
     @property
     def product(self) -> Path:

@@ -26,7 +26,7 @@ class Judge:
 
     `shift` is added to every score before centering: a fresh head on wide hidden states can
     begin far from 0 (by 6 on SmolLM2), and would learn nothing but that at first. `gain` is what
-    the trained scores were multiplied by afterwards; a score over gain is a log-odds.
+    the trained scores are multiplied by afterwards; a score over gain is a log-odds.
     """
 
     trained: Trained
@@ -38,12 +38,16 @@ class Judge:
     shift: float = 0.0
     gain: float = 1.0
 
+    @property
+    def weight(self) -> Tensor:
+        """The head as it is kept, times its gain."""
+        return self.head.weight if self.gain == 1 else self.head.weight * self.gain
+
 
 def scored(judge: Judge, lists: Sequence[Comparison]) -> list[Tensor]:
     """Scores [K] of the replies of each list."""
     ids = [reply for one in lists for reply in one.replies]
-    found = scores(judge.trained.model, judge.head.weight, ids, judge.lens)
-    return split(found, lists)
+    return split(scores(judge.trained.model, judge.weight, ids, judge.lens), lists)
 
 
 def split(found: Tensor, lists: Sequence[Comparison]) -> list[Tensor]:
@@ -94,7 +98,7 @@ def measure(judge: Judge, lists: Sequence[Comparison]) -> dict[str, float]:
 def all_scores(judge: Judge, lists: Sequence[Comparison]) -> list[Tensor]:
     """Scores [K] of each list without gradients."""
     ids = [reply for one in lists for reply in one.replies]
-    return split(scores_of(judge.trained.model, judge.head.weight, ids, judge.lens), lists)
+    return split(scores_of(judge.trained.model, judge.weight, ids, judge.lens), lists)
 
 
 def judged(judge: Judge, lists: Sequence[Comparison], found: Sequence[Tensor]) -> list[Judged]:

@@ -31,7 +31,7 @@ def tokens(model: Any, rows: Sequence[Row], lens: Lens) -> Tensor:
         def piece(states: Tensor, wanted: Tensor) -> Tensor:
             return log_probabilities(head(states), wanted)
 
-        size = max(1, forward.LOGITS // head.weight.shape[0])
+        size = forward.most_positions(model)
         if len(targets) <= size:
             return piece(hidden, targets)
         pieces = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)

@@ -9,19 +9,23 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from tunelang.plan.ir import Schedule, Step
-from tunelang.train import checkpoint, optimise, selfcheck
+from tunelang.train import checkpoint, engines, machine, optimise, selfcheck
 from tunelang.train.checkpoint import Parts
+from tunelang.train.engines.engine import Engine, Unit
 from tunelang.train.job import Job, fail
+from tunelang.train.trainable import Trained
 
 POINTS = 200  # of the loss curve kept in metrics.json
+MAIN = "main"  # the unit of a loop that has one
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,32 +66,63 @@ class Progress:
 
 @dataclass(frozen=True)
 class Training:
-    """A run of the loop: what the recipe says, what is learnt, and how far it is."""
+    """A run of the loop: what the recipe says, what is learnt and by what, and how far it is."""
 
     step: Step
     job: Job
     schedule: Schedule
     objective: Objective
+    engine: Engine
     parts: Parts
     progress: Progress
 
-    @property
-    def optimizer(self) -> Optimizer:
-        return self.parts.optimizers["main"]
+    def compute(self, work: Callable[[], T]) -> T:
+        """Run what uses the model and learns nothing, on every process alike."""
+        with torch.no_grad():
+            return self.engine.compute(work)
+
+    def weights(self, trained: Trained) -> dict[str, Tensor] | None:
+        """What the product keeps, whole, by name: what has trained, and of a whole model also what
+        has not. None where the modules themselves hold it. Every process calls it."""
+        if self.engine.name in engines.WHOLE:
+            return None
+        found = dict(self.engine.masters(MAIN))
+        rest = [name for name, _ in trained.model.named_parameters() if name not in found]
+        if rest and trained.adapter is None:
+            with torch.no_grad(), self.engine.whole(trained.model) as model:
+                found |= {name: model.get_parameter(name).detach().cpu().clone() for name in rest}
+        return found
 
 
 def train(step: Step, job: Job, objective: Objective) -> list[dict[str, float]]:
+    """Run all updates of a step that one process carries out; returns the loss curve."""
+    if job.world > 1:
+        msg = f"{step.method} is carried out by one process"
+        raise ValueError(msg)
+    return run(ready(step, job, objective))
+
+
+def ready(step: Step, job: Job, objective: Objective) -> Training:
+    """Lay out the weights as the place says; before, nothing may compute with all of them."""
+    engine = engines.of(step, job)
+    make = partial(optimise.optimizer, step, scales=objective.scales)
+    engine.adopt([Unit(MAIN, objective.modules, objective.named, make)])
+    if engine.name != "none":
+        engines.check(job, engine, step.place.processes)
+        machine.seed(step.seed + job.rank)  # no two processes drop the same activations
+    parts = Parts(objective.modules, {MAIN: engine.optimizer(MAIN)}, engine=engine)
+    return Training(step, job, schedule_of(step), objective, engine, parts, Progress(0, []))
+
+
+def run(training: Training) -> list[dict[str, float]]:
     """Run all updates of the schedule, from the newest checkpoint on; returns the loss curve."""
-    schedule = schedule_of(step)
-    optimizer = optimise.optimizer(step, objective.named, objective.scales)
-    parts = Parts(objective.modules, {"main": optimizer})
+    job, objective, progress = training.job, training.objective, training.progress
     objective.prepare(job.resume.at if job.resume else 0)
-    training = Training(step, job, schedule, objective, parts, begin(job, parts))
-    progress = training.progress
+    begin(training)
     job.phase("training")
     job.polls_stop.set()
     switch(objective, training=True)
-    for update in islice(objective.updates(progress.at), schedule.steps - progress.at):
+    for update in islice(objective.updates(progress.at), training.schedule.steps - progress.at):
         one_update(training, update)
         after_update(training)
     job.polls_stop.clear()
@@ -103,48 +138,54 @@ def schedule_of(step: Step) -> Schedule:
     return step.schedule
 
 
-def begin(job: Job, parts: Parts) -> Progress:
+def begin(training: Training) -> None:
     """From the checkpoint if there is one, else from nothing."""
-    if job.resume is None:
-        return Progress(0, [])
-    values = checkpoint.restore(job.resume, parts)
-    return Progress(job.resume.at, values["series"])
+    found = training.job.resume
+    if found is not None:
+        values = checkpoint.restore(found, training.parts)
+        training.progress.at, training.progress.series = found.at, values["series"]
 
 
 def one_update(training: Training, update: Update) -> None:
     """Forward and backward over the micro-batches, clip, step; the first one is watched."""
     step, progress, objective = training.step, training.progress, training.objective
     lr = optimise.rate(training.schedule, step.lr or 0.0, progress.at)
-    optimise.set_rate(training.optimizer, lr)
-    training.optimizer.zero_grad(set_to_none=True)
-    loss = backward(objective, update)
+    optimise.set_rate(training.engine.optimizer(MAIN), lr)
+    loss = backward(training.engine, objective, update)
     if not math.isfinite(loss):
         message = f"the loss is {loss} at update {progress.at + 1}"
         fail("TL735", "loss-not-finite", message, "lower lr, or use precision = fp32")
-    norm = clip(step, objective.named)
     if progress.at == 0:
-        selfcheck.watched_step(training.job, objective.modules, training.optimizer)
+        norm = selfcheck.watched_step(training.job, training.engine, objective.modules, most(step))
     else:
-        training.optimizer.step()
+        norm = training.engine.step(MAIN, most(step))
     progress.at += 1
     objective.prepare(progress.at)
     tell(training, {"loss": loss, "lr": lr, "grad_norm": norm})
 
 
-def backward(objective: Objective, update: Update) -> float:
-    """Sum of losses over the update's whole count, and its gradients."""
+def backward(engine: Engine, objective: Objective, update: Update) -> float:
+    """Sum of losses over the update's whole count, and its gradients: each process takes its share
+    of the micro-batches. One that another counts is computed all the same, for nothing: processes
+    that share weights go through them equally often."""
     summed = 0.0
-    for micro in update.micros:
-        loss = objective.loss(micro) / update.total
-        loss.backward()  # type: ignore[no-untyped-call]
-        summed += float(loss.detach())
-    return summed
+    mine = list(zip(engine.share(update.micros), engine.counts(len(update.micros)), strict=True))
+    for at, (micro, counts) in enumerate(mine):
+        last = at == len(mine) - 1
+        loss = engine.compute(partial(share_of, objective, update, micro), last=last)
+        engine.backward(MAIN, loss if counts else loss * 0, last=last)
+        summed += float(loss.detach()) if counts else 0.0
+    return engine.total([summed])[0]
 
 
-def clip(step: Step, named: Mapping[str, Tensor]) -> float:
-    """Clip the gradients' norm to max_grad_norm; returns the norm before."""
-    most = float(step.fields.get("max_grad_norm", 1.0))
-    return float(torch.nn.utils.clip_grad_norm_(list(named.values()), most))
+def share_of(objective: Objective, update: Update, micro: Any) -> Tensor:
+    """What a micro-batch adds to the loss of its update."""
+    return objective.loss(micro) / update.total
+
+
+def most(step: Step) -> float:
+    """The norm that gradients are clipped to."""
+    return float(step.fields.get("max_grad_norm", 1.0))
 
 
 def tell(training: Training, metrics: dict[str, float]) -> None:
@@ -166,11 +207,11 @@ def after_update(training: Training) -> None:
     last = progress.at == schedule.steps
     if due(schedule.eval_every, progress.at) and not last:
         switch(training.objective, training=False)
-        metrics = training.objective.measure()
+        metrics = training.compute(training.objective.measure)
         if metrics:
             job.measure("during", progress.at, metrics)
         switch(training.objective, training=True)
-    stopping = job.stop.is_set()
+    stopping = bool(training.engine.total([float(job.stop.is_set())])[0])  # all stop, or none
     if (due(schedule.save_every, progress.at) and not last) or stopping:
         training.parts.values["series"] = progress.series
         checkpoint.save(job, progress.at, training.parts)

@@ -7,6 +7,7 @@ import random
 import resource
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,6 +16,7 @@ import transformers
 
 from tunelang.plan.ir import Step
 from tunelang.train import checkpoint
+from tunelang.train.engines import group
 from tunelang.train.job import Job, fail
 
 STACK = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "safetensors")
@@ -25,9 +27,9 @@ def prepare(step: Step, job: Job) -> None:
     """Make the run repeatable: threads, seeds and deterministic kernels, before any weights."""
     if step.place.device == "cuda" and not torch.cuda.is_available():
         fail("TL714", "backend-cannot", "this machine has no usable GPU", NO_DEVICE_HELP)
-    if step.place.gpus > 1 or step.place.sharding != "none":
-        message = f"`{step.name}` is planned on {step.place.gpus} GPUs; this worker uses one"
-        fail("TL714", "backend-cannot", message, "plan it on one GPU or on the CPU")
+    if job.world != step.place.processes:
+        message = f"`{step.name}` is planned for {step.place.processes} processes, not {job.world}"
+        fail("TL714", "backend-cannot", message, "start it with the launcher that the plan names")
     threads = saved_threads(job) or step.place.threads
     if threads != step.place.threads:
         job.note(f"going on with {threads} threads, as the checkpoint was made with")
@@ -36,6 +38,14 @@ def prepare(step: Step, job: Job) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     seed(step.seed)
+
+
+def join(step: Step, job: Job) -> Job:
+    """Meet the other processes of the step; all go on from the checkpoint that the first found."""
+    if job.world == 1 and step.place.sharding in ("none", "ddp"):
+        return job
+    group.start(step.place.device)
+    return replace(job, resume=group.gathered(job.resume)[0])
 
 
 def saved_threads(job: Job) -> int | None:

@@ -89,7 +89,7 @@ def load(ref: ModelRef, job: Job, *, precision: str, quant: str | None = None) -
     expert_modules.one_after_another(model, job)
     model.requires_grad_(False)
     model.eval()
-    return Loaded(model.to(job.device), tokenizer, known, attached, head, known.bias)
+    return Loaded(model.to(job.loads_on), tokenizer, known, attached, head, known.bias)
 
 
 def cast(model: nn.Module, precision: str) -> None:

@@ -48,7 +48,6 @@ def run(step: Step, job: Job) -> Metrics:
     speech = speak(step, job, start)
     job.phase("reading data")
     material = gather(step, job, speech)
-    packing.check(job, start.model, material.parts, material.lens)
     write = again(material.writer)
     gates = gauges.prepare(step, job, write)
     unseen = held_out(step, job, material, write)
@@ -60,9 +59,6 @@ def run(step: Step, job: Job) -> Metrics:
         take = lambda rows: evaluate.measure(model, rows, material.lens)  # noqa: E731
         return own | gauges.measure(gates, own, take)
 
-    before = stage.before(job, lambda: taken(start.model))
-    asked = samples.Asked(speech, material.asked, material.lens)
-    first = samples.first(job, start.model, asked)
     mixed, reports = shared(step, job, material)
     trained = stage.make(step, start, vocabulary.trained(expert_choice.settled(step, job), grown))
     few, each = glanced(material, tasks, job)
@@ -70,9 +66,17 @@ def run(step: Step, job: Job) -> Metrics:
     def looked() -> dict[str, float]:
         return measure(trained.model, few, each, material.lens)
 
-    series = loop.train(step, job, sft.learn(mixed, trained, material, looked))
-    stage.settle(step, trained)
-    metrics = stage.after(step, job, before, lambda: taken(trained.model))
+    training = loop.ready(step, job, sft.learn(mixed, trained, material, looked))
+    training.compute(lambda: packing.check(job, trained.model, material.parts, material.lens))
+    before = stage.before(job, lambda: training.compute(lambda: taken(trained.model)))
+    asked = samples.Asked(speech, material.asked, material.lens)
+    with training.engine.whole(trained.model) as model:
+        first = samples.first(job, model, asked)
+    series = loop.run(training)
+    stage.settle(step, trained, training.engine)
+    metrics = stage.after(step, job, before, lambda: training.compute(lambda: taken(trained.model)))
+    with training.engine.whole(trained.model) as model:
+        shown = samples.compare(job, model, asked, first)
     product.write(
         step,
         job,
@@ -82,8 +86,9 @@ def run(step: Step, job: Job) -> Metrics:
             start.origin,
             metrics,
             speech.template,
-            samples=samples.compare(job, trained.model, asked, first),
+            samples=shown,
             series=series,
+            weights=training.weights(trained),
             reports=reports,
         ),
     )

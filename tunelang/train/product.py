@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tunelang.plan.ir import Step
 from tunelang.run.store import room, sync_tree, write_atomic, write_json
-from tunelang.train import targets
+from tunelang.train import gathered, targets
 from tunelang.train.checkpoint import os_errors, write_tensors
 from tunelang.train.folders import Origin, json_of
 from tunelang.train.job import Job
@@ -31,6 +31,7 @@ NO_MODEL: Mapping[str, Any] = {"base": None, "quant": None, "deltas": [], "token
 class Finished:
     """What a step leaves. `template` is the chat template its product speaks, None for plain text.
 
+    `weights` are what trained, by name, where the model itself does not hold it whole.
     `head` [1, H] and `bias` belong to a reward; `tensors` are further safetensors files by name;
     `series` are a few points for the report,
     `reports` what else is written as JSON, by file name.
@@ -48,10 +49,13 @@ class Finished:
     tensors: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
     reports: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] | None = None
 
 
 def write(step: Step, job: Job, finished: Finished) -> None:
-    """Build `product/` and close it with `product.done`."""
+    """Build `product/` and close it with `product.done`; of several processes the first one."""
+    if not job.leads:
+        return
     job.phase("saving")
     folder = begin(job)
     with room(job.home, f"the product of `{step.name}` cannot be written"):
@@ -90,12 +94,15 @@ def weights(step: Step, job: Job, finished: Finished) -> dict[str, Any]:
         trained.delta.save(job.product / trained.delta.folder)
         return {"base": json_of(start.base), "quant": start.quant, "deltas": deltas}
     if trained.adapter is None:
-        trained.model.config.use_cache = True  # as users of the folder expect
+        model = trained.model
+        if finished.weights is not None:
+            model = gathered.model(model, finished.weights, step.precision)
+        model.config.use_cache = True  # as users of the folder expect
         with os_errors():
-            trained.model.save_pretrained(job.product / "model")
+            model.save_pretrained(job.product / "model")
         finished.tokenizer.save_pretrained(job.product / "model")
         return {"base": None, "quant": None, "deltas": []}
-    save_adapter(trained.model, trained.adapter, job.product / "adapter")
+    save_adapter(trained.model, trained.adapter, job.product / "adapter", finished.weights)
     bare = targets.unreached(trained.model)
     if bare and step.weights and step.weights.fields.get("targets") == "all_linear":
         job.warn(f"PEFT gave no adapter to {', '.join(bare)}: they stayed as they were")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from torch import nn
 from tunelang.plan.ir import Step
 from tunelang.train import (
     data,
+    forward,
     gauges,
     loop,
     losses,
@@ -45,6 +47,7 @@ from tunelang.train.reward_lists import Comparison, Writer
 from tunelang.train.scoring import scores
 from tunelang.train.speech import Speech
 from tunelang.train.stage import Metrics
+from tunelang.train.trainable import Trained
 
 NORMALISED_ON = 32  # training rows whose scores say what 0, and 1, is
 SAME = {"fp32": 1e-3, "bf16": 0.25}  # scores of one row alone and in a batch, rounding apart
@@ -62,17 +65,23 @@ def run(step: Step, job: Job) -> Metrics:
     measured = data.spread(parts, job)
     gates = gauges.prepare(step, job, written_by(step, start))
     judge = build(step, job, start)
-    judge = check(job, judge, parts[0].train[: step.place.micro])
+    few = data.glance(measured, job)
+    training = loop.ready(step, job, learn(step, judge, parts, few))
+    judge = training.compute(lambda: check(job, judge, parts[0].train[: step.place.micro]))
+    training = replace(training, objective=replace(training.objective, **lossy(judge, few)))
 
     def taken(judge: Judge) -> dict[str, float]:
         own = measure(judge, measured)
         return own | gauges.measure(gates, own, lambda rows: measure(judge, rows))
 
-    before = stage.before(job, lambda: taken(judge))
-    series = loop.train(step, job, learn(step, judge, parts, data.glance(measured, job)))
-    stage.settle(step, judge.trained)
-    judge, bias = normalise(step, judge, parts, job)
-    metrics = stage.after(step, job, before, lambda: taken(judge))
+    before = stage.before(job, lambda: training.compute(lambda: taken(judge)))
+    series = loop.run(training)
+    stage.settle(step, judge.trained, training.engine)
+    judge, bias = training.compute(lambda: normalise(step, judge, parts, job))
+    metrics = stage.after(step, job, before, lambda: training.compute(lambda: taken(judge)))
+    page = training.compute(lambda: calibrated(judge, measured))
+    weights = training.weights(judge.trained)
+    head = judge.weight if weights is None else weights["head.weight"] * judge.gain
     product.write(
         step,
         job,
@@ -83,9 +92,10 @@ def run(step: Step, job: Job) -> Metrics:
             metrics,
             start.template,
             series=series,
-            head=judge.head.weight,
+            head=head,
             bias=bias,
-            reports={"calibration.json": calibrated(judge, measured)},
+            reports={"calibration.json": page},
+            weights=weights,
         ),
     )
     return metrics
@@ -108,12 +118,21 @@ def best_of(step: Step) -> bool:
 def build(step: Step, job: Job, start: Loaded) -> Judge:
     """The trainable model and a fresh head: normal, std 1/sqrt(d + 1) (lm-human-preferences)."""
     trained = stage.make(step, start)
+    rest_unread(trained)
     width = trained.model.config.hidden_size
     head = nn.Linear(width, 1, bias=False, dtype=torch.float32).to(job.device)
     nn.init.normal_(head.weight, std=(width + 1) ** -0.5)
     lens = Lens(step.precision, job.device, start.tokenizer.pad_token_id)
     margin, center = bool(step.fields.get("margin")), float(step.fields.get("center", 0.0))
     return Judge(trained, head, lens, center, margin, best_of(step))
+
+
+def rest_unread(trained: Trained) -> None:
+    """An output layer of its own is read by no score: it does not train, nor does it decay."""
+    output = forward.causal(trained.model).get_output_embeddings()
+    ours = forward.causal(trained.model).get_input_embeddings().weight
+    if output is not None and output.weight is not ours:
+        output.weight.requires_grad_(False)
 
 
 def learn(
@@ -128,9 +147,16 @@ def learn(
         {"model": judge.trained.model, "head": judge.head},
         named,
         lambda at: updates(step, parts, at),
-        lambda micro: list_loss(judge, micro, scored(judge, micro)),
-        lambda: measure(judge, measured),
+        **lossy(judge, measured),
     )
+
+
+def lossy(judge: Judge, measured: Sequence[Comparison]) -> dict[str, Any]:
+    """What of the objective depends on the judge's shift."""
+    return {
+        "loss": lambda micro: list_loss(judge, micro, scored(judge, micro)),
+        "measure": lambda: measure(judge, measured),
+    }
 
 
 def updates(step: Step, parts: Sequence[Split[Comparison]], at: int) -> Iterator[loop.Update]:
@@ -168,7 +194,7 @@ def normalise(
 
     `mean`: preferred training replies average 0 (InstructGPT, arXiv 2203.02155 section 3.5, has its
     demonstrations average 0). `mean_and_variance`: all training replies have mean 0 and variance
-    1 (lm-human-preferences, `rewards.py`); the head is scaled, so that every reader sees it.
+    1 (lm-human-preferences, `rewards.py`); the head is kept scaled, so that every reader sees it.
     """
     rows = [one for part in parts for one in part.train]
     rows = rows[:: max(1, len(rows) // NORMALISED_ON)][:NORMALISED_ON]
@@ -184,8 +210,6 @@ def normalise(
         f"scores are multiplied by {gain:.3g} and shifted so that {len(every)} training replies "
         "have mean 0 and variance 1"
     )
-    with torch.no_grad():
-        judge.head.weight.mul_(gain)
     return replace(judge, gain=gain), -float(every.mean()) * gain
 
 

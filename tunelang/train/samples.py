@@ -38,7 +38,8 @@ def first(job: Job, model: Any, asked: Asked) -> list[str]:
         noted: list[str] = json.loads(path.read_text("utf-8"))
         return noted
     texts = reply(model, asked)
-    write_json(path, texts)
+    if job.leads:
+        write_json(path, texts)
     return texts
 
 

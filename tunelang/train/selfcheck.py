@@ -10,13 +10,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
+from tunelang.train.engines.body import local
+from tunelang.train.engines.engine import Engine
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
 from tunelang.train.losses import IGNORED
 
 WATCHED = 3  # frozen tensors looked at bit by bit
+MARKS = 1024  # numbers of a weight: a copy of all would double them in the first step
 ROWS = 64  # rows whose mask is looked at
 
 
@@ -46,34 +48,50 @@ def trains_end(row: Row, stop: set[int]) -> bool:
     return any(label in stop for label in row.labels[1:])
 
 
-def watched_step(job: Job, modules: dict[str, nn.Module], optimizer: Optimizer) -> None:
-    """The first optimizer step: what trains must move, what is frozen must stay, bit for bit."""
-    found = [value for module in modules.values() for value in module.parameters()]
-    moving = [value for value in found if value.requires_grad and has_gradient(value)]
-    trains = sum(value.requires_grad for value in found)
-    reached = len(moving) / max(1, trains)
+def watched_step(
+    job: Job, engine: Engine, modules: dict[str, nn.Module], most: float, unit: str = "main"
+) -> float:
+    """The first optimizer step: what trains must move, what is frozen must stay, bit for bit.
+
+    Returns the norm of the gradients. Of sharded weights every process sees its own part.
+    """
+    held = [value for module in modules.values() for value in module.parameters()]
+    frozen = [value for value in held if not value.requires_grad]
+    frozen = frozen[:: max(1, len(held) // WATCHED)]
+    moving = engine.held(unit)
+    reached = len([value for value in moving if has_gradient(value)]) / max(1, len(moving))
+    before = [mark(value) for value in moving]
+    still = [local(value).detach().clone() for value in frozen]
+    norm = engine.step(unit, most)
     trouble = ("no gradient reaches what should train", "")
-    job.check("gradients-reach-weights", reached, reached > 0, trouble)
-    frozen = [value for value in found if not value.requires_grad][:: max(1, len(found) // WATCHED)]
-    watched = max(moving, key=largest_gradient)
-    before, still = watched.detach().clone(), [value.detach().clone() for value in frozen]
-    optimizer.step()
-    moved = float((watched.detach() - before).abs().max())
+    job.check("gradients-reach-weights", reached or norm, norm > 0, trouble)
+    moved = largest_move(moving, before)
+    moved = max(engine.together([moved]))
     trouble = ("the first update changed nothing", "is lr large enough?")
     job.check("trained-weights-move", moved, moved > 0 and math.isfinite(moved), trouble)
     pairs = zip(frozen, still, strict=True)
-    changed = sum(not torch.equal(now.detach(), then) for now, then in pairs)
+    changed = sum(not torch.equal(local(now).detach(), then) for now, then in pairs)
+    changed = int(engine.total([changed])[0])
     job.check("frozen-weights-stay", changed, changed == 0, ("a frozen weight has changed", ""))
+    return norm
+
+
+def mark(value: Tensor) -> Tensor:
+    """Some numbers of a weight, spread over the part that is here."""
+    flat = local(value).detach().flatten()
+    return flat[:: max(1, len(flat) // MARKS)].clone()
+
+
+def largest_move(values: Sequence[Tensor], before: Sequence[Tensor]) -> float:
+    """How far the marked number that moved most has moved."""
+    pairs = zip(values, before, strict=True)
+    moves = [(mark(now) - then).abs().max() for now, then in pairs if then.numel()]
+    return float(torch.stack(moves).max()) if moves else 0.0
 
 
 def has_gradient(value: Tensor) -> bool:
     """Did any gradient arrive at this weight?"""
-    return value.grad is not None and bool(value.grad.any())
-
-
-def largest_gradient(value: Tensor) -> float:
-    """The largest entry of a weight's gradient."""
-    return float(value.grad.abs().max()) if value.grad is not None else 0.0
+    return value.grad is not None and bool(local(value.grad).any())
 
 
 def first_pairs(job: Job, loss: float, gaps: Tensor) -> None:

@@ -48,7 +48,6 @@ def run(step: Step, job: Job) -> Metrics:
     job.phase("reading data")
     material = gather(step, job, speech)
     lens = material.lens
-    packing.check(job, start.model, material.parts, lens)
     gates = gauges.prepare(step, job, again(material.writer))
 
     def own_of(model: Any, measured: Sequence[Row]) -> dict[str, float]:
@@ -59,17 +58,23 @@ def run(step: Step, job: Job) -> Metrics:
         own |= evaluate.beside(model, material.beside, lens, first)
         return own | gauges.measure(gates, own, lambda part: evaluate.measure(model, part, lens))
 
-    before = stage.before(job, lambda: taken(start.model))
-    asked = samples.Asked(speech, material.asked, lens)
-    first = samples.first(job, start.model, asked)
     weights = vocabulary.trained(expert_choice.settled(step, job), grown)
     trained = stage.make(step, start, weights)
     few = data.glance(material.measured, job)
     objective = learn(step, trained, material, lambda: own_of(trained.model, few))
-    series = loop.train(step, job, objective)
-    stage.settle(step, trained)
-    metrics = stage.after(step, job, before, lambda: taken(trained.model, before))
-    shown = samples.compare(job, trained.model, asked, first)
+    training = loop.ready(step, job, objective)
+    training.compute(lambda: packing.check(job, trained.model, material.parts, lens))
+    before = stage.before(job, lambda: training.compute(lambda: taken(trained.model)))
+    asked = samples.Asked(speech, material.asked, lens)
+    with training.engine.whole(trained.model) as model:
+        first = samples.first(job, model, asked)
+    series = loop.run(training)
+    stage.settle(step, trained, training.engine)
+    metrics = stage.after(
+        step, job, before, lambda: training.compute(lambda: taken(trained.model, before))
+    )
+    with training.engine.whole(trained.model) as model:
+        shown = samples.compare(job, model, asked, first)
     product.write(
         step,
         job,
@@ -81,6 +86,7 @@ def run(step: Step, job: Job) -> Metrics:
             spoken_template(step, speech, start),
             samples=shown,
             series=series,
+            weights=training.weights(trained),
         ),
     )
     return metrics

@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from tunelang.plan.ir import Batch, Step, Weights
-from tunelang.train import forward, gauges, loop, machine, mix, trainable
+from tunelang.train import engines, forward, gauges, loop, machine, mix, trainable
 from tunelang.train.data import Split
+from tunelang.train.engines.engine import Engine
 from tunelang.train.job import Job
 from tunelang.train.material import mixture
 from tunelang.train.model import Loaded, cast, load
@@ -89,8 +90,13 @@ def after(
     return metrics
 
 
-def settle(step: Step, trained: Trained) -> None:
-    """Round fully trained weights to the step's precision: what is measured is what is kept."""
+def settle(step: Step, trained: Trained, engine: Engine | None = None) -> None:
+    """Round fully trained weights to the step's precision: what is measured is what is kept.
+
+    Sharded weights compute in that precision as it is, and are rounded when they are written.
+    """
+    if engine is not None and engine.name not in engines.WHOLE:
+        return
     if trained.adapter is None and step.precision == "bf16":
         cast(trained.model, "bf16")
 

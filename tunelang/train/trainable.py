@@ -220,12 +220,20 @@ def parameters(trained: Trained) -> dict[str, Tensor]:
     return found
 
 
-def save_adapter(model: Any, name: str, folder: Path) -> None:
-    """Write `adapter_config.json` and `adapter_model.safetensors`, with no path in them."""
+def save_adapter(
+    model: Any, name: str, folder: Path, weights: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write `adapter_config.json` and `adapter_model.safetensors`, with no path in them.
+
+    `weights` by name stand for those of the model where it does not hold them whole.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     settings = model.peft_config[name]
     settings.base_model_name_or_path = None
     settings.inference_mode = True
     settings.save_pretrained(str(folder))
-    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    held = None if weights is None else dict(weights)
+    tensors = get_peft_model_state_dict(
+        model, state_dict=held, adapter_name=name, save_embedding_layers=False
+    )
     write_tensors(folder / "adapter_model.safetensors", tensors)

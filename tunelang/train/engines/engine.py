@@ -24,7 +24,8 @@ class Unit:
     """What one optimizer trains.
 
     `modules` compute with the weights that train and with all that rest beside them; `named` are
-    those that train; `make` builds their optimizer, once an engine has laid them out.
+    those that train; `make` builds their optimizer, once an engine has laid them out. Units may
+    share modules: adapters of a policy and of its value model lie over one base.
     """
 
     name: str
@@ -41,18 +42,25 @@ class Engine(Protocol):
     world: int
 
     def adopt(self, units: Sequence[Unit], frozen: Sequence[nn.Module] = ()) -> None:
-        """Lay out the weights of units, and of models that only compute; build the optimizers.
+        """Lay out the weights of units, and of models that only compute; build the optimizers."""
 
-        Raises where the layout is not the one that was planned: no engine falls back in silence.
-        """
+    def faults(self) -> list[str]:
+        """What of the layout is not as it was planned: no engine falls back in silence."""
 
     def optimizer(self, unit: str) -> Optimizer:
         """The optimizer of a unit: its `param_groups` take the learning rate."""
 
-    def compute(self, work: Callable[[], T], model: nn.Module | None = None) -> T:
+    def held(self, unit: str) -> Sequence[Tensor]:
+        """The parts of a unit's trained weights that this process updates."""
+
+    def compute(
+        self, work: Callable[[], T], model: nn.Module | None = None, *, last: bool = True
+    ) -> T:
         """Run `work`, which uses adopted modules; of several models only the one that is named, and
         a head that trains with it. Every process calls it the same number of times, with as many
-        passes through the same layers."""
+        passes through the same layers. Where no backward follows it is called under
+        `torch.no_grad`. `last`: the backward that follows ends an update; where that is not known,
+        gradients may travel more often than they need to."""
 
     def backward(self, unit: str, loss: Tensor, *, last: bool) -> None:
         """Add the gradients of a loss; after the `last` micro-batch those of all are together."""
@@ -62,7 +70,8 @@ class Engine(Protocol):
         are gone after it."""
 
     def whole(self, module: nn.Module) -> AbstractContextManager[Any]:
-        """All weights of a module at hand on every process: for sampling, and for saving."""
+        """All weights of a module at hand on every process, to be called as it is, for sampling:
+        processes may then run it unlike often."""
 
     def share(self, items: Sequence[T]) -> list[T]:
         """The items of this process, as many on every one: some come twice where they do not
@@ -84,7 +93,8 @@ class Engine(Protocol):
         """The inverse of `save`, bit for bit; needs as many processes."""
 
     def masters(self, unit: str) -> Mapping[str, Tensor]:
-        """The trained weights of a unit, whole and as exact as they are held, by name."""
+        """The trained weights of a unit, whole and as exact as they are held, by name. Every
+        process calls it; only the first one needs what it gives."""
 
     def wait(self) -> None:
         """Return when every process has come here."""

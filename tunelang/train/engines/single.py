@@ -30,10 +30,18 @@ class Single:
         self.units = {unit.name: unit for unit in units}
         self.optimizers = {unit.name: unit.make(unit.named) for unit in units}
 
+    def faults(self) -> list[str]:
+        return []
+
     def optimizer(self, unit: str) -> Optimizer:
         return self.optimizers[unit]
 
-    def compute(self, work: Callable[[], T], model: nn.Module | None = None) -> T:
+    def held(self, unit: str) -> Sequence[Tensor]:
+        return list(self.units[unit].named.values())
+
+    def compute(
+        self, work: Callable[[], T], model: nn.Module | None = None, *, last: bool = True
+    ) -> T:
         return work()
 
     def backward(self, unit: str, loss: Tensor, *, last: bool) -> None:
