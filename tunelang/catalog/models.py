@@ -30,7 +30,8 @@ class Model:
 
     `context` is in tokens; `template` names how tuned models write turns, empty for others.
     `stated` is what the repository says of its size, to three digits, or to the parameter where it
-    is `exact`. `alike` are the other repositories with the same config.json.
+    is `exact`. `alike` are the other repositories with the same config.json; `note` is what a
+    count does not tell.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Model:
     stated: float | None
     exact: bool
     alike: tuple[str, ...]
+    note: str
 
     @property
     def family(self) -> str:
@@ -98,6 +100,7 @@ def _of(entry: dict[str, Any], shared: dict[str, Any]) -> Iterator[Model]:
             stated=stated,
             exact="exact" in entry,
             alike=tuple(each for each in (*base, *chat) if each != hub_id),
+            note=entry.get("note", ""),
         )
 
 

@@ -102,6 +102,7 @@ def _lines(model: Model) -> Iterator[tuple[str, str]]:
     yield "targets", ", ".join(linears(known)) + experts
     yield "template", model.template or "none: it was not tuned to talk"
     yield "licence", model.licence + _terms(model)
+    yield "note", model.note
     yield "the same", ", ".join(model.alike)
     yield "in a recipe", f'hf("{model.id}", revision = "...", licence = "{model.licence}")'
     yield "source", model.source + _stated(model)
@@ -166,6 +167,7 @@ def _facts(model: Model) -> dict[str, Any]:
         "licence": model.licence,
         "template": model.template or None,
         "stated": model.stated,
+        "note": model.note,
         "targets": list(linears(known)),
         "alike": list(model.alike),
         "config": model.config,
