@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunelang.cli.planning import leave, planned, show_findings
-from tunelang.diagnostic import Diagnostic, error
+from tunelang.diagnostic import Diagnostic, error, has_errors
 
 if TYPE_CHECKING:
     from tunelang.plan.findings import Findings
@@ -39,9 +39,12 @@ def plan(
         bool, typer.Option("--exit-code", help="Exit 2 if something would run.")
     ] = False,
 ) -> None:
-    """Say what would run: steps, memory, time, cost, and what is reused."""
+    """Say what would run: steps, memory, time, cost, and what is reused.
+
+    A plan that does not fit, or is over its budget, is shown all the same; it cannot be written.
+    """
     checked, found = planned(recipe, profile, set or (), param or ())
-    if checked.plan is None:
+    if checked.plan is None or (has_errors(found) and (json or out)):
         show_findings(found)
         leave(found)
         return
@@ -51,6 +54,7 @@ def plan(
         _write(made, out)
     sys.stdout.flush()
     show_findings(found)
+    leave(found)
     if exit_code and any(not each.reused for each in told.values()):
         raise typer.Exit(2)
 

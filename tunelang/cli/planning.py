@@ -52,13 +52,16 @@ def plan_recipe(
 ) -> tuple[Plan | None, list[Diagnostic]]:
     """The plan of a recipe and everything found on the way; no plan where there are errors."""
     checked, found = planned(path, profile, sets, params)
-    return checked.plan, found
+    return (None if has_errors(found) else checked.plan), found
 
 
 def planned(
     path: Path, profile: str | None, sets: Sequence[str], params: Sequence[str]
 ) -> tuple[Findings, list[Diagnostic]]:
-    """As `plan_recipe`, with what the recipe means and what its steps were fitted for."""
+    """As `plan_recipe`, with what the recipe means and what its steps were fitted for.
+
+    A plan that has errors is there to be looked at; nothing may carry it out.
+    """
     from tunelang.plan.findings import of_file
     from tunelang.run.calibrations import known
     from tunelang.run.store import default_home
@@ -67,7 +70,7 @@ def planned(
     checked = of_file(path, chosen, known(default_home()))
     found += checked.found
     if checked.plan is None or has_errors(found):
-        return replace(checked, plan=None), [_needed(each) for each in found]
+        return checked, [_needed(each) for each in found]
     return checked, found
 
 

@@ -8,7 +8,7 @@ UNITS = ((172800, 86400, "d"), (5400, 3600, "h"), (90, 60, "min"), (0, 1, "s"))
 
 def gib(size: float) -> str:
     """Bytes as people compare them with a card: `18.9 GiB`."""
-    return f"{size / 2**30:.1f} GiB"
+    return f"{size / 2**30:,.1f} GiB"
 
 
 def of(part: float, whole: float) -> str:
