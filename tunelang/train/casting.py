@@ -163,10 +163,14 @@ def unquantised(source: ModelRef, job: Job) -> bool:
 
 
 def own_model(source: ModelRef, job: Job) -> Any:
-    """A whole model in fp32 that trains."""
-    loaded = load(source, job, precision="fp32")
-    loaded.model.requires_grad_(True)
-    return loaded.model
+    """A whole model in fp32 that trains, but for an output layer of its own: no value reads it, and
+    an engine that flattens weights would let it decay."""
+    model = load(source, job, precision="fp32").model
+    model.requires_grad_(True)
+    output = forward.causal(model).get_output_embeddings()
+    if output is not None and output.weight is not model.get_input_embeddings().weight:
+        output.weight.requires_grad_(False)
+    return model
 
 
 def value_head(role: Role, job: Job, judge: Judge | None) -> nn.Linear:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
 
 import torch
+from torch import Tensor
 
 from tunelang.plan.ir import Step
 from tunelang.train import (
@@ -58,7 +59,7 @@ def run(step: Step, job: Job, algorithm: Algorithm) -> Metrics:
     with whole(who.policy) as model:  # still the start: a checkpoint is restored in `train`
         first = samples.first(job, model, asked)
     train(this, data.glance(measured, job))
-    stage.settle(step, who.trained)
+    stage.settle(step, who.trained, this.engine)
     metrics = stage.after(step, job, before, lambda: taken(this, gates, measured))
     with whole(who.policy) as model:
         shown = samples.compare(job, model, asked, first)
@@ -70,9 +71,15 @@ def run(step: Step, job: Job, algorithm: Algorithm) -> Metrics:
         speech.template,
         samples=shown,
         series=this.state.series,
+        weights=weights(this),
     )
     product.write(step, job, done)
     return metrics
+
+
+def weights(this: Run) -> dict[str, Tensor] | None:
+    """The policy's, whole, where its model holds a shard of them. Every process calls it."""
+    return None if this.engine.name in engines.WHOLE else dict(this.engine.masters(POLICY))
 
 
 def taken(this: Run, gates: list[gauges.Gauge], measured: Sequence[Asked]) -> dict[str, float]:

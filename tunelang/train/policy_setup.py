@@ -96,10 +96,15 @@ def units_of(step: Step, who: Cast) -> list[Unit]:
     if critic is None:
         return [policy]
     last = (critic.role.adapters or ("",))[-1]
-    theirs = named_adapter(model, last) if adapter else dict(critic.role.model.named_parameters())
+    theirs = named_adapter(model, last) if adapter else moving(critic.role.model)
     theirs |= {f"head.{name}": weight for name, weight in critic.head.named_parameters()}
     modules = {VALUE: critic.role.model, "head": critic.head}
     return [policy, Unit(VALUE, modules, matrices_first(theirs), make)]
+
+
+def moving(model: Any) -> dict[str, Tensor]:
+    """The weights that train, by name."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def matrices_first(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
