@@ -25,10 +25,10 @@ def of(step: Step, job: Job) -> Engine:
         return Fsdp2(step.place, step.precision)
     if sharding == "none":
         fail("TL714", "backend-cannot", f"`{step.name}` has {job.world} processes and no sharding")
-    return zero(step)
+    return by_deepspeed(step)
 
 
-def zero(step: Step) -> Engine:
+def by_deepspeed(step: Step) -> Engine:
     """DeepSpeed's engine; without the library it is told what to install."""
     try:
         from tunelang.train.engines.zero import Zero
