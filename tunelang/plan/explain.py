@@ -60,7 +60,8 @@ def _ladder(step: Step, tried: Sequence[Candidate], width: int, pen: Painted) ->
     rungs = kinds(tried)
     more = f", the best of each kind of {len(tried):,} layouts" if len(tried) > 1 else ""
     yield pen(f"tried{more}", DIM)
-    names = [_kind(each, step) for each in rungs]
+    differs = step.product == SPEAKS and len({each.layout.loss for each in rungs}) > 1
+    names = [_kind(each, differs) for each in rungs]
     micros = [f"{each.layout.micro} × {each.layout.accumulate}" for each in rungs]
     peaks, times = [gib(each.peak) for each in rungs], [span(each.seconds) for each in rungs]
     columns = [names, micros, peaks, times]
@@ -70,7 +71,8 @@ def _ladder(step: Step, tried: Sequence[Candidate], width: int, pen: Painted) ->
         row = "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for c, w, i in sizes)
         mark = "→" if rung.chosen else MARKS[rung.verdict]
         style = BOLD if rung.chosen else {"tight": YELLOW, "no": RED}.get(rung.verdict, "")
-        yield pen(f"{mark} {row}  {rung.reason}"[:width], style)
+        text = f"{mark} {row}  {rung.reason}"
+        yield pen(text if len(text) <= width else f"{text[: width - 1]}…", style)
 
 
 def kinds(tried: Sequence[Candidate]) -> list[Candidate]:
@@ -82,9 +84,9 @@ def kinds(tried: Sequence[Candidate]) -> list[Candidate]:
     return list(found.values())[:RUNGS]
 
 
-def _kind(candidate: Candidate, step: Step) -> str:
-    said = ways(candidate.layout, step.product == SPEAKS)
-    return ", ".join(said) or "one device, nothing recomputed"
+def _kind(candidate: Candidate, differs: bool) -> str:
+    """The loss is named where layouts differ in it."""
+    return ", ".join(ways(candidate.layout, differs)) or "one device"
 
 
 def _memory(estimate: Estimate, width: int, pen: Painted) -> Iterator[str]:
