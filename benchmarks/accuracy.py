@@ -74,9 +74,10 @@ def allocated(row: Row) -> float:
     return memory(published.load(row)).allocated
 
 
-def band(row: Row) -> Band:
+def band(row: Row, tensors: float) -> Band:
+    """What its device must have for so many bytes of tensors."""
     return reserve.reserved(
-        allocated(row),
+        tensors,
         loss="fused" if row["loss_impl"] == "liger" else "plain",
         sharding="none" if row["gpus"] == "1" else "fsdp1",
         devices=int(row["gpus"]),
@@ -87,7 +88,7 @@ def band(row: Row) -> Band:
 def verdict(row: Row) -> Fits:
     gpu = published.machine(row).gpu
     assert gpu
-    return reserve.fits(band(row), gpu.usable)
+    return reserve.fits(band(row, allocated(row)), gpu.usable)
 
 
 def memory_group(row: Row) -> str:
@@ -118,28 +119,34 @@ def memory_errors(group: Callable[[Row], str] = memory_group) -> list[Errors]:
     )
 
 
+FULL = 72 * GIB  # beyond which nvidia-smi shows that a card is full, not what a run needs
+
+
+def shown() -> list[tuple[Row, float, float]]:
+    """Runs that left their card room: what tensors took and what nvidia-smi showed, both stated."""
+    every = [(row, stated(row), published.reserved(row)) for row in memory_rows()]
+    return [(row, took, smi) for row, took, smi in every if took and smi and smi < FULL]
+
+
 def reserved_errors() -> list[Errors]:
-    """The middle of what a device must have, against nvidia-smi where it did not fill its card."""
-
-    def group(row: Row) -> str:
-        loss = "pieces" if row["loss_impl"] == "liger" else "all logits"
-        return f"{loss}, {'one GPU' if row['gpus'] == '1' else 'FSDP'}{_blind(row)}"
-
-    free = [
-        row for row in memory_rows() if stated(row) and (published.reserved(row) or 0) < 72 * GIB
-    ]
-    return grouped(free, group, lambda row: band(row).middle / (published.reserved(row) or 1.0) - 1)
+    """The middle of what a device must have for the tensors stated, against nvidia-smi."""
+    found: dict[str, list[float]] = {}
+    for row, took, smi in shown():
+        loss = "pieces of logits" if row["loss_impl"] == "liger" else "all logits"
+        where = "one GPU" if row["gpus"] == "1" else "FSDP"
+        models = ", blind models" if published.blind(row) else ""
+        found.setdefault(f"{loss}, {where}{models}", []).append(band(row, took).middle / smi - 1)
+    return [Errors(name, tuple(errors)) for name, errors in sorted(found.items())]
 
 
 def within_band() -> tuple[int, int]:
-    """How many of the runs of blind models lie in the band of reserved bytes, and of how many."""
-    free = [
-        (row, published.reserved(row) or 0.0)
-        for row in memory_rows()
-        if stated(row) and published.blind(row) and (published.reserved(row) or 0) < 72 * GIB
+    """How many of the runs of blind models lie in the band, and of how many."""
+    inside = [
+        band(row, took).low <= smi <= band(row, took).high
+        for row, took, smi in shown()
+        if published.blind(row)
     ]
-    inside = [row for row, shown in free if band(row).low <= shown <= band(row).high]
-    return len(inside), len(free)
+    return sum(inside), len(inside)
 
 
 def verdicts() -> dict[str, Counter[str]]:
@@ -148,10 +155,6 @@ def verdicts() -> dict[str, Counter[str]]:
     for row in memory_rows():
         found["out of memory" if "OOM" in row["remarks"] else "ran"][verdict(row)] += 1
     return found
-
-
-def _blind(row: Row) -> str:
-    return ", blind models" if published.blind(row) else ""
 
 
 def time_rows() -> list[Row]:

@@ -139,8 +139,6 @@ def stack(row: Row) -> Stack:
         upcast=prepared,
         # Under autocast the copy that an adapter keeps is bf16 (2), with the mask of dropout (1).
         adapter_input=3 if amp else found.adapter_input,
-        # accelerate/accelerator.py: with mixed precision FSDP's trainable shards are fp32.
-        fsdp_width=4 if amp and row["method"] == "full" else 2,
         # modeling_mistral.py up to 4.47, MistralFlashAttention2.forward: repeat_kv.
         kv_repeated=version == "4.45" and architecture(row).family in ("mistral", "mixtral"),
     )
@@ -155,6 +153,8 @@ def load(row: Row) -> Load:
         rank=int(row["lora_rank"] or 0),
         targets=QKVO,
         checkpointing=row["grad_ckpt"] == "yes",
+        # accelerate/accelerator.py: with mixed precision FSDP holds what trains in fp32.
+        masters=row["method"] == "full" and "amp" in row["precision"] and row["gpus"] != "1",
         loss="fused" if row["loss_impl"] == "liger" else "plain",
         sharding=sharding(row),
         devices=int(row["gpus"]),

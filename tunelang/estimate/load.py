@@ -88,6 +88,8 @@ class Load:
     @property
     def wide(self) -> int:
         """Bytes of an element of the hidden states between layers: those of the embedding."""
+        if self.sharded and self.stack.fsdp == 1:
+            return self.width  # its MixedPrecision gathers embeddings in the step's precision
         gathered = self.owns and self.masters and self.sharding == "fsdp2"
         upcast = self.stack.upcast and self.weights == "qlora"
         return 4 if self.rest == 4 or gathered or upcast else 2

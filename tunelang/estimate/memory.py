@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from tunelang.estimate.activations import dequantised_bytes, layer
 from tunelang.estimate.form import Form, norm
+from tunelang.estimate.gathered import gathered
 from tunelang.estimate.load import Load
 from tunelang.estimate.loss import Logits, logits
 from tunelang.estimate.parameters import block_count, linear_count
 from tunelang.estimate.states import (
+    DIVIDES_GRADIENTS,
     bucket_bytes,
-    gathered_bytes,
+    divided,
     gradient_bytes,
     optimizer_bytes,
     trained_width,
@@ -48,12 +50,14 @@ class Parts:
     `kept` is saved between forward and backward by all layers, `first` by the first one alone;
     `live` is what the layer in hand holds and makes; `above` what lies between the last layer and
     the logits; `copies` are bf16 copies of fp32 weights: of all layers, of one, of the head.
+    `whole` is what sharding adds, by phase.
     """
 
     weights: float
     gradients: float
     optimizer: float
     buffers: float
+    whole: Mapping[str, float]
     kept: float
     live: float
     above: float
@@ -66,7 +70,9 @@ class Parts:
 def memory(load: Load) -> Memory:
     """The peak of a step: forward, loss, last and first layer's backward, end, optimizer."""
     parts = _parts(load)
-    phases = _phases(load, parts)
+    phases = {
+        name: size + parts.whole.get(name, 0.0) for name, size in _phases(load, parts).items()
+    }
     phase = max(phases, key=lambda name: phases[name])
     return Memory(_terms(load, parts, phase, phases), phases, phase)
 
@@ -88,7 +94,8 @@ def _parts(load: Load) -> Parts:
         weights=weight_bytes(load),
         gradients=gradient_bytes(load),
         optimizer=optimizer_bytes(load),
-        buffers=bucket_bytes(load) + gathered_bytes(load),
+        buffers=bucket_bytes(load),
+        whole=gathered(load),
         kept=kept - (0.0 if load.checkpointing else found.untouched * load.tokens),
         live=live + copies[1] * load.checkpointing,
         above=above + words.kept + words.held,
@@ -118,7 +125,9 @@ def _phases(load: Load, p: Parts) -> dict[str, float]:
     saved = p.kept + (0.0 if load.checkpointing else layers)
     waiting = held + saved + p.above
     made = _head(load, p) if head else (0.0, 0.0)
-    own = trained * p.embedding if head and not load.accumulates else 0.0
+    # Sharded, the head's gradient is whole until its layer is done, in the step's precision.
+    width = load.width if load.sharded else trained
+    own = width * p.embedding if head and not load.accumulates else 0.0
     some = load.wide * a.hidden * load.scored * load.tokens if words.pieces > 1 else 0.0
     back = resting + p.gradients
     after = back + words.held
@@ -144,7 +153,8 @@ def _outside(load: Load, p: Parts) -> float:
     layer's own but for the last matrix."""
     a = load.architecture
     own = block_count(a) / a.layers - a.hidden * (a.ffn if a.experts is None else 0)
-    return trained_width(load) * (own + (0.0 if a.tied else p.embedding))
+    later = trained_width(load) * (own + (0.0 if a.tied else p.embedding))
+    return later / divided(load, DIVIDES_GRADIENTS)
 
 
 def _one_layer(load: Load, p: Parts) -> float:
@@ -178,7 +188,7 @@ def _terms(load: Load, p: Parts, phase: str, phases: Mapping[str, float]) -> dic
         "weights": p.weights,
         "gradients": p.gradients if there else 0.0,
         "optimizer": p.optimizer,
-        "buffers": p.buffers,
+        "buffers": p.buffers + p.whole.get(phase, 0.0),
     }
     words = {"forward": p.words.forward, "loss": p.words.backward, "head": p.words.head}
     own = words.get(phase, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunelang.estimate.load import Load, trainable
-from tunelang.estimate.parameters import block_count, count, embedding_count, linear_count
+from tunelang.estimate.parameters import count, linear_count
 
 # What each way to shard divides by the number of devices (ZeRO, arXiv 1910.02054, section 5).
 DIVIDES_OPTIMIZER = ("zero1", "zero2", "zero3", "fsdp2")
@@ -87,19 +87,6 @@ def _each(load: Load, width: int) -> float:
     if load.optimizer == "galore":
         return 2.0 * width * min(1.0, GALORE_RANK / load.architecture.hidden)
     return STATES[load.optimizer] * width
-
-
-def gathered_bytes(load: Load) -> float:
-    """Whole weights that are there for a while beside the shards: two layers, and the root."""
-    if not load.sharded:
-        return 0.0
-    a = load.architecture
-    layer = load.width * block_count(a) / a.layers
-    if load.sharding == "zero3":
-        head = embedding_count(a) // (1 if a.tied else 2)
-        return min(2 * layer, load.width * float(load.stack.zero_live)) + load.width * head
-    root = load.rest if load.stack.fsdp == 2 else load.width
-    return 2 * layer + (root * embedding_count(a) if load.stack.fsdp_root else 0.0)
 
 
 def bucket_bytes(load: Load) -> float:
