@@ -152,6 +152,8 @@ WRONG = {
     "no experts": ("--model {qwen} --weights experts", "TL206", "no experts"),
     "not shared": ("--model {qwen} --gpus 2 --sharding none", "TL206", "--sharding"),
     "nothing to offload": ("--model {qwen} --gpus 2 --offload all", "TL206", "ddp"),
+    "no such layers": ("--model {qwen} --weights layers --last 29", "TL206", "28 layers"),
+    "no reply": ("--model {qwen} --method grpo --reply 0", "TL206", "is none"),
     "no prompt": ("--model {qwen} --method ppo --length 8 --reply 8", "TL206", "prompt"),
 }
 
@@ -164,6 +166,30 @@ def test_wrong_options_are_findings(name: str) -> None:
     status, out, err = run(*words)
     assert status == 1 and out == ""
     assert f"error[{code}]" in err and says in err
+
+
+def test_an_option_without_effect_is_told() -> None:
+    """The rank of no adapter, and experts of none that train: the answer comes all the same."""
+    code, out, err = run("--model", MODEL, *H100, "--rank", "8", "--share", "0.5")
+    assert code == 0 and out == run("--model", MODEL, *H100)[1]
+    assert err.count("TL117") == 2 and "`--rank`" in err and "`--share`" in err
+
+
+def test_what_waits_beside_the_devices_is_counted() -> None:
+    """Offloaded to the host: the states of all devices of a machine, fp32 gradients with them."""
+    words = ("--gpus", "8", "--sharding", "zero3", "--offload", "optimizer")
+    answer = told("--model", MODEL, *H100, *words)
+    parameters = answer["parameters"]
+    assert isinstance(parameters, int)
+    # fp32 masters, two states, and gradients: 16 bytes a parameter over all eight.
+    assert answer["host_bytes"] == pytest.approx(16 * parameters, rel=1e-6)
+    assert told("--model", MODEL, *H100)["host_bytes"] == 0
+
+
+def test_some_layers_train() -> None:
+    """Two of Qwen2.5-7B's 28 layers, each of 233,057,792 parameters."""
+    answer = told("--model", MODEL, *H100, "--weights", "layers", "--last", "2")
+    assert answer["trainable_parameters"] == 2 * 233057792
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunelang.cli import asking
 from tunelang.cli.planning import leave, show_findings
-from tunelang.diagnostic import Diagnostic, error
+from tunelang.diagnostic import Diagnostic
 
 if TYPE_CHECKING:
     from tunelang.estimate.asked import Asked
     from tunelang.estimate.machine import Machine
     from tunelang.plan.named import Named
 
-WORDS: dict[str, tuple[str, ...]] = {
-    "method": ("sft", "reward", "dpo", "ppo", "grpo"),
-    "weights": ("full", "lora", "qlora", "dora", "layers", "experts"),
-    "loss": ("plain", "chunked", "fused"),
-    "precision": ("bf16", "fp32"),
-    "masters": ("fp32", "none"),
-    "sharding": ("none", "ddp", "zero1", "zero2", "zero3", "fsdp2"),
-    "offload": ("none", "optimizer", "all"),
-}
 KEPT = (  # options that are fields of the question as they are
     *("method", "weights", "rank", "length", "micro", "accumulate", "checkpointing", "loss"),
-    *("optimizer", "precision", "sharding", "offload", "share", "stack"),
+    *("optimizer", "precision", "sharding", "offload", "share", "last", "stack"),
 )
-POSITIVE = ("rank", "length", "micro", "accumulate", "gpus", "nodes")
 
 
 def estimate(
@@ -38,13 +28,20 @@ def estimate(
     weights: Annotated[
         str, typer.Option(help="full, lora, qlora, dora, layers or experts.")
     ] = "full",
-    rank: Annotated[int, typer.Option(help="Of the adapters.")] = 16,
+    rank: Annotated[int | None, typer.Option(help="Of adapters; else 16.")] = None,
     targets: Annotated[
-        str, typer.Option(help="all_linear, or names of layers: q_proj,v_proj.")
-    ] = "all_linear",
-    share: Annotated[float, typer.Option(help="Of the routed experts, for experts.")] = 1.0,
+        str | None, typer.Option(help="Layers with adapters: q_proj,v_proj; else all_linear.")
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option(help="How many of the last layers train; else 1.")
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Of each block's experts, which train; else 1.")
+    ] = None,
     length: Annotated[int, typer.Option(help="Tokens of a row, prompt and reply.")] = 2048,
-    reply: Annotated[int, typer.Option(help="Tokens of it that a policy writes; 0: half.")] = 0,
+    reply: Annotated[
+        int | None, typer.Option(help="Tokens of it that a policy writes; else half.")
+    ] = None,
     micro: Annotated[int, typer.Option(help="Rows at once on a device.")] = 1,
     accumulate: Annotated[int, typer.Option(help="Micro-batches an update.")] = 1,
     checkpointing: Annotated[bool, typer.Option(help="Compute activations twice.")] = False,
@@ -87,23 +84,23 @@ def estimate(
 
 def _asked(options: dict[str, Any]) -> tuple[Asked, Named]:
     """What the options come to; each that is wrong is shown, and the command ends."""
-    from tunelang.estimate.asked import Asked
+    from tunelang.estimate.asked import POLICIES, Asked
     from tunelang.plan.named import named
 
+    found = [*asking.without_effect(options)]
     _defaults(options)
     model, machine = named(options["model"]), _machine(options)
-    found = [each for each in (model, machine) if isinstance(each, Diagnostic)]
-    found += [*_words(options), *_numbers(options), *_together(options)]
+    found += [each for each in (model, machine) if isinstance(each, Diagnostic)]
+    found += [*asking.words(options), *asking.numbers(options), *asking.together(options)]
     if not isinstance(model, Diagnostic):
-        found += _targets(options, model)
+        found += asking.targets(options, model)
     show_findings(found)
     leave(found)
     assert not isinstance(model, Diagnostic) and not isinstance(machine, Diagnostic)
     fields = {name: options[name] for name in KEPT}
     names = options["targets"]
     fields["targets"] = names if names == "all_linear" else tuple(names.split(","))
-    half = options["reply"] or options["length"] // 2
-    fields["reply"] = half if options["method"] in ("ppo", "grpo") else 0
+    fields["reply"] = options["reply"] if options["method"] in POLICIES else 0
     fields["masters"] = options["masters"] == "fp32" and options["precision"] != "fp32"
     return Asked(architecture=model.architecture, machine=machine, **fields), model
 
@@ -112,7 +109,9 @@ def _defaults(options: dict[str, Any]) -> None:
     """What follows from other options: our worker cuts its loss and keeps fp32 masters."""
     from tunelang.catalog import stacks
 
-    options["stack"] = options["stack"] or stacks.OURS
+    usual = {"stack": stacks.OURS, "rank": 16, "targets": "all_linear", "last": 1, "share": 1.0}
+    usual["reply"] = options["length"] // 2
+    options |= {name: word for name, word in usual.items() if options[name] is None}
     ours, several = options["stack"] == stacks.OURS, options["gpus"] * options["nodes"] > 1
     options["loss"] = options["loss"] or ("chunked" if ours else "plain")
     kept = "fp32" if ours and options["weights"] in ("full", "layers") else "none"
@@ -137,7 +136,7 @@ def _machine(options: dict[str, Any]) -> Machine | Diagnostic:
         return replace(here, count=number) if here.gpu else _parted(here, number)
     gpu = gpus.find(options["gpu"])
     if gpu is None:
-        return _unknown("TL713", "unknown-accelerator", "GPU", options["gpu"], gpus.names())
+        return asking.unknown("TL713", "unknown-accelerator", "GPU", options["gpu"], gpus.names())
     return Machine(
         kind="gpu",
         gpu=gpu,
@@ -158,67 +157,3 @@ def _parted(here: Machine, number: int) -> Machine:
 
     cores, memory, usable = here.cores // number, here.memory // number, here.usable // number
     return replace(here, count=number, cores=max(1, cores), memory=memory, usable=usable)
-
-
-def _unknown(code: str, name: str, what: str, word: str, known: tuple[str, ...]) -> Diagnostic:
-    from tunelang.recipe.names import nearest
-
-    guess = nearest(word, known)
-    help = f"did you mean `{guess}`?" if guess else f"there are {', '.join(known)}"
-    return error(code, name, f"no {what} named `{word}` is in the catalogue", None, help=help)
-
-
-def _words(options: dict[str, Any]) -> Iterator[Diagnostic]:
-    from tunelang.catalog import stacks
-    from tunelang.estimate.asked import OPTIMIZERS
-
-    for name, words in {**WORDS, "optimizer": OPTIMIZERS}.items():
-        if options[name] not in words:
-            help = f"it is one of {', '.join(words)}"
-            message = f"`--{name} {options[name]}` is not known"
-            yield error("TL210", "not-one-of", message, None, help=help)
-    if options["stack"] not in stacks.names():
-        yield _unknown("TL101", "unknown-name", "stack", options["stack"], stacks.names())
-
-
-def _numbers(options: dict[str, Any]) -> Iterator[Diagnostic]:
-    for name in POSITIVE:
-        if options[name] < 1:
-            yield _range(f"`--{name} {options[name]}` is no count", "it is 1 or more")
-    if not 0 < options["share"] <= 1:
-        yield _range(f"`--share {options['share']:g}` is no share", "it is above 0, at most 1")
-    if not 0 <= options["reply"] < max(1, options["length"]):
-        message = f"a reply of {options['reply']} tokens leaves no room for a prompt"
-        yield _range(message, f"a row has {options['length']} tokens")
-
-
-def _range(message: str, help: str) -> Diagnostic:
-    return error("TL206", "out-of-range", message, None, help=help)
-
-
-def _together(options: dict[str, Any]) -> Iterator[Diagnostic]:
-    """Options that do not go with each other."""
-    from tunelang.estimate import able
-
-    sharding, offload = options["sharding"], options["offload"]
-    if options["gpus"] * options["nodes"] > 1 and sharding == "none":
-        yield _range("several devices share a step in some way", "name one with `--sharding`")
-    if sharding in WORDS["sharding"] and offload in WORDS["offload"]:
-        can = able.offloads(sharding)
-        if offload not in can:
-            yield _range(f"`{sharding}` offloads {' or '.join(can)}, not `{offload}`", "")
-
-
-def _targets(options: dict[str, Any], model: Named) -> Iterator[Diagnostic]:
-    """Layers that the model does not have, and experts of a model that has none."""
-    from tunelang.estimate.parameters import dense_linears, linears
-
-    a = model.architecture
-    if options["weights"] == "experts" and a.experts is None:
-        yield _range(f"`{a.name}` has no experts to train", "its config.json names none")
-    if options["targets"] == "all_linear":
-        return
-    there = tuple({**linears(a), **dense_linears(a)})
-    for name in options["targets"].split(","):
-        if name not in there:
-            yield _unknown("TL101", "unknown-name", "layer", name, there)

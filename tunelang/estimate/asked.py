@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from tunelang.catalog import stacks
 from tunelang.estimate import reserve, time
 from tunelang.estimate.layout import Layout
-from tunelang.estimate.load import Loss, Offload, Sharding, trainable
+from tunelang.estimate.load import Load, Loss, Offload, Sharding, trainable
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.memory import Memory
 from tunelang.estimate.needs import band_of, load_of, offered, roles_of
 from tunelang.estimate.parameters import Architecture, Targets
 from tunelang.estimate.reserve import Band, Fits
 from tunelang.estimate.roles import Judge, Reference, step_memory
+from tunelang.estimate.states import QUANTISED, STATES, host_bytes
 from tunelang.estimate.time import Seconds
 from tunelang.estimate.work import Work
 
@@ -28,30 +29,18 @@ METHODS = {
     "ppo": "ppo",
     "grpo": "grpo",
 }
-OPTIMIZERS = (
-    "adamw",
-    "adamw_8bit",
-    "paged_adamw_8bit",
-    "adamw_4bit",
-    "sgd",
-    "momentum",
-    "lion",
-    "lion_8bit",
-    "adafactor",
-    "muon",
-    "galore",
-)
+OPTIMIZERS = (*STATES, *QUANTISED, "galore")
 PAIRS, POLICIES = ("reward", "dpo"), ("ppo", "grpo")
 ADAPTERS = ("lora", "qlora", "dora")
-# The record's kind of weights, where the language's word is another.
-LIKE = {"dora": "lora", "layers": "full"}
+LIKE = {"dora": "lora"}  # the kind that is counted, where it has another name
 
 
 @dataclass(frozen=True)
 class Asked:
     """One update, by the words of the command line; `reply` tokens of `length` are a policy's own.
 
-    `share` of the routed experts trains where weights are `experts`.
+    `share` of the routed experts trains where weights are `experts`, the `last` of them where
+    they are `layers`.
     """
 
     architecture: Architecture
@@ -72,12 +61,16 @@ class Asked:
     sharding: Sharding = "none"
     offload: Offload = "none"
     share: float = 1.0
+    last: int = 1
     stack: str = stacks.OURS
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Bytes of one device, seconds of one update, and whether the first fit."""
+    """Bytes of one device, seconds of one update, and whether the first fit.
+
+    `host` are bytes of one machine that wait beside its devices.
+    """
 
     memory: Memory
     band: Band
@@ -86,13 +79,14 @@ class Figures:
     trained: int
     seconds: Seconds
     tokens: int
+    host: float
 
 
 def figures(asked: Asked) -> Figures:
     """What a plan says of the same step, by the record of the stack that was asked for."""
     work, layout, machine = work_of(asked), layout_of(asked), asked.machine
-    load = replace(load_of(work, layout), stack=stacks.find(asked.stack), masters=asked.masters)
-    memory = step_memory(load, roles_of(work))
+    load = _load(asked, work, layout)
+    memory = step_memory(load, roles_of(work, machine.devices))
     band = band_of(memory.allocated, work, machine, layout)
     return Figures(
         memory=memory,
@@ -102,6 +96,18 @@ def figures(asked: Asked) -> Figures:
         trained=trainable(load),
         seconds=_update(work, machine, layout),
         tokens=work.batch * work.rows * work.positions,
+        host=host_bytes(load) * machine.count,
+    )
+
+
+def _load(asked: Asked, work: Work, layout: Layout) -> Load:
+    """One micro-batch on one device, in words that only the command line has."""
+    return replace(
+        load_of(work, layout),
+        weights=LIKE.get(asked.weights, asked.weights),
+        last=asked.last if asked.weights == "layers" else 0,
+        masters=asked.masters,
+        stack=stacks.find(asked.stack),
     )
 
 
@@ -111,7 +117,7 @@ def work_of(asked: Asked) -> Work:
     return Work(
         architecture=asked.architecture,
         method=METHODS[asked.method],
-        weights=LIKE.get(asked.weights, asked.weights),
+        weights="full" if asked.weights == "layers" else LIKE.get(asked.weights, asked.weights),
         kind=asked.weights,
         rank=asked.rank if adapter else 0,
         targets=asked.targets,

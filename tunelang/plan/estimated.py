@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from tunelang.plan.words import ways
 
 VERSION = 1
 CELLS = 20
+KEY, WIDTH = 10, 80  # columns of what a line is about, and of all
 VERDICTS = {"yes": "fits", "tight": "fits tightly", "no": "does not fit"}
 
 
@@ -52,6 +54,7 @@ def record(told: Told) -> dict[str, Any]:
             "high": int(found.band.high),
         },
         "usable_bytes": found.usable,
+        "host_bytes": int(found.host),
         "fits": found.fits != "no",
         "verdict": found.fits,
         "seconds_per_step": found.seconds.middle,
@@ -62,7 +65,18 @@ def record(told: Told) -> dict[str, Any]:
 
 
 def _options(asked: Asked) -> dict[str, Any]:
-    names = ("method", "weights", "rank", "targets", "length", "reply", "micro", "accumulate")
+    names = (
+        "method",
+        "weights",
+        "rank",
+        "targets",
+        "share",
+        "last",
+        "length",
+        "reply",
+        "micro",
+        "accumulate",
+    )
     more = ("checkpointing", "loss", "optimizer", "precision", "masters", "sharding", "offload")
     return {name: getattr(asked, name) for name in (*names, *more) if _means(asked, name)}
 
@@ -71,6 +85,8 @@ def _means(asked: Asked, name: str) -> bool:
     """Whether an option says something of what was asked."""
     if name in ("rank", "targets"):
         return asked.weights in ADAPTERS
+    if name in ("share", "last"):
+        return asked.weights == {"share": "experts", "last": "layers"}[name]
     return name != "reply" or asked.method in POLICIES
 
 
@@ -82,7 +98,7 @@ def screen(told: Told, *, colour: bool = False) -> str:
         f"{pen(told.name, BOLD)}: {total:,} parameters, {trained:,} train ({trained / total:.2%})",
         f"config    {told.origin}",
         f"step      {_step(asked)}",
-        f"runs as   {_layout(asked)}",
+        *_wrapped("runs as", _layout(asked)),
         f"stack     {asked.stack}{_other(asked)}",
         "",
         *_memory(told, pen),
@@ -91,6 +107,11 @@ def screen(told: Told, *, colour: bool = False) -> str:
         f"rests on  {basis(asked.machine)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(about: str, text: str) -> list[str]:
+    hang = " " * KEY
+    return textwrap.wrap(text, WIDTH, initial_indent=f"{about:<{KEY}}", subsequent_indent=hang)
 
 
 def _step(asked: Asked) -> str:
@@ -130,6 +151,8 @@ def _memory(told: Told, pen: Painted) -> Iterator[str]:
     yield f"memory    {pen(f'{bar(share, CELLS)} {said}', verdict(share))}"
     yield f"          reserved {gib(found.band.low)} to {gib(found.band.high)}"
     yield f"          tensors {gib(found.memory.allocated)}, most at `{found.memory.phase}`"
+    if found.host:
+        yield f"          {gib(found.host)} of the machine's own memory beside it"
     terms = sorted(found.memory.terms.items(), key=lambda each: -each[1])
     width = max((len(name) for name, _ in terms), default=0)
     for name, size in terms:

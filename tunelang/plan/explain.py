@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tunelang.plan.figures import bar, gib, of, span
+from tunelang.plan.figures import amount, bar, gib, of, span
 from tunelang.plan.ir import Estimate, Step
 from tunelang.plan.paint import BOLD, DIM, RED, YELLOW, Painted
 from tunelang.plan.words import SPEAKS, method, split, strategy, ways, where
@@ -94,15 +94,15 @@ def _memory(estimate: Estimate, width: int, pen: Painted) -> Iterator[str]:
     yield ""
     band = f"{gib(estimate.peak_low)} to {gib(estimate.peak_high)}"
     yield from _said("memory", f"{of(estimate.peak, estimate.usable)} a device ({band})", width)
-    yield from _said("", f"tensors {gib(estimate.allocated)}, most at `{estimate.phase}`", width)
+    yield from _said("", f"tensors {amount(estimate.allocated)}, most at `{estimate.phase}`", width)
     if len(estimate.phases) > 1:
         yield pen("by moment", DIM)
         yield from _bars(estimate.phases, pen, estimate.phase)
     yield pen(f"at `{estimate.phase}`, by what it is", DIM)
     outside = {"outside the allocator": estimate.peak - estimate.allocated}
     yield from _bars({**_largest(estimate.terms), **outside}, pen)
-    beside = [f"{gib(estimate.host)} of the machine's own memory"] if estimate.host else []
-    beside += [f"{gib(estimate.disk)} of disk"] if estimate.disk else []
+    beside = [f"{amount(estimate.host)} of the machine's own memory"] if estimate.host else []
+    beside += [f"{amount(estimate.disk)} of disk"] if estimate.disk else []
     if beside:
         yield from _said("beside", ", ".join(beside), width)
 
@@ -117,4 +117,4 @@ def _bars(sizes: Mapping[str, int], pen: Painted, marked: str = "") -> Iterator[
     width = max(map(len, sizes), default=0)
     for name, size in sizes.items():
         drawn = bar(size / most, CELLS).replace("░", " ")
-        yield pen(f"  {name:<{width}}  {drawn} {gib(size):>10}", BOLD if name == marked else "")
+        yield pen(f"  {name:<{width}}  {drawn} {amount(size):>10}", BOLD if name == marked else "")

@@ -11,6 +11,11 @@ def gib(size: float) -> str:
     return f"{size / 2**30:,.1f} GiB"
 
 
+def amount(size: float) -> str:
+    """Bytes of something small, too: `3.4 MiB` below a tenth of a GiB."""
+    return gib(size) if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"
+
+
 def of(part: float, whole: float) -> str:
     """`66.4 of 79.2 GiB`."""
     return f"{part / 2**30:.1f} of {gib(whole)}"
