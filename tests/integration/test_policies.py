@@ -1,0 +1,155 @@
+"""Policies on two processes over gloo: the figures of one process, its product, and no lost bit.
+
+Every way of sharding runs ppo's two units, grpo's one, rollouts that do not divide by two, and a
+kill -9 of one process in the midst of an iteration. Seen to fail: with the micro-batches that come
+twice counted twice; with each process whitening its own rollout; with replies seeded by rank; with
+the policy's optimizer left out of `Fsdp2.save`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+sys.path.insert(0, str(Path(__file__).parents[1] / "proofs"))
+
+import workshop
+from policies import make_judge, step_of
+from safetensors.torch import load_file
+from workshop import Shop, instructions, part, place, texts
+
+from tunelang.plan.ir import Batch
+
+HERE = Path(__file__).parent
+SLOW = pytest.mark.slow
+CLOSE = 1e-4  # of the figures of every iteration, as the promise has it
+# Of the weights after 16 updates. An adapter begins with B = 0, where the gradients of A are
+# rounding alone; Adam makes steps of lr = 3e-3 of them. 3e-5 was met.
+DRIFT = 1e-4
+ANSWERS = {"reward": {"kind": "exact_match", "after": "", "case": True}}
+TEXTS = part("text", texts(), name="texts", hold_out=None)
+FULL: dict[str, Any] = {"weights": "full", "lr": 1e-4}
+# Six episodes in two updates of three: with one at a time, a process computes one for nothing.
+CASES: dict[str, dict[str, Any]] = {
+    "ppo full": FULL | {"batch": Batch(size=6, noun="episodes")},
+    "ppo lora": {"pretraining": TEXTS, "batch": Batch(size=6, noun="episodes")},
+    "grpo full": FULL | {"method": "grpo"},
+    "grpo lora": {"method": "grpo"},
+    "rloo lora": {
+        "method": "rloo",
+        "fields": ANSWERS,
+        "data": part("instruct", instructions()),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A store with the tiny model, its judge, and every case as one process runs it."""
+    workshop.one_thread()
+    made = make_judge(workshop.open_shop(tmp_path_factory.mktemp("several")))
+    for name, more in CASES.items():
+        made.run(step_of(f"{name} alone".replace(" ", "-"), **more))
+    return made
+
+
+def two(shop: Shop, name: str, sharding: str, end: str = "") -> str:
+    """The key of a case that two processes share, its step written down."""
+    key = f"{name} {sharding}{end}".replace(" ", "-")
+    held = place(micro=1, processes=2, sharding=sharding, launcher="torchrun")
+    step = step_of(key, place=held, **CASES[name])
+    (shop.home / f"{key}.json").write_text(step.model_dump_json(), "utf-8")
+    return key
+
+
+def launch(shop: Shop, keys: list[str], dies: str = "-") -> subprocess.CompletedProcess[str]:
+    """Run the steps in two processes of one group."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "DS_ACCELERATOR": "cpu"}
+    return subprocess.run(
+        [*command, str(HERE / "several.py"), str(shop.home), dies, *keys],
+        env={**os.environ, **quiet},
+        capture_output=True,
+        text=True,
+        timeout=280,  # DeepSpeed compiles its part of gloo the first time
+    )
+
+
+def finished(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+
+
+def figures(shop: Shop, key: str) -> list[dict[str, float]]:
+    """Those of every iteration and of every measurement, as they were told."""
+    told = [event for event in shop.events(key) if event["event"] in ("progress", "measure")]
+    return [event["metrics"] for event in told]
+
+
+def kept(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.safetensors")}
+
+
+def as_alone(shop: Shop, key: str, name: str) -> None:
+    """Two processes tell what one tells, and keep the same files with the same tensors."""
+    alone = f"{name} alone".replace(" ", "-")
+    told, expected = figures(shop, key), figures(shop, alone)
+    assert len(told) == len(expected) == 4 + 3
+    for one, other in zip(told, expected, strict=True):
+        assert one.keys() == other.keys()
+        assert max(abs(one[figure] - other[figure]) for figure in one) <= CLOSE
+    ours, theirs = kept(shop.store.work(key) / "product"), kept(shop.store.object(alone))
+    assert ours.keys() == theirs.keys()
+    for file, path in ours.items():
+        found, wanted = load_file(path), load_file(theirs[file])
+        assert workshop.largest_difference(found, wanted) <= DRIFT
+        assert {n: t.dtype for n, t in found.items()} == {n: t.dtype for n, t in wanted.items()}
+
+
+def checked(shop: Shop, key: str) -> list[bool]:
+    events = [event for event in shop.events(key) if event["event"] == "check"]
+    return [event["ok"] for event in events if event["name"] == "engine-as-planned"]
+
+
+def same_bits(shop: Shop, key: str, straight: str) -> None:
+    """Weights, metrics and the numbers of every iteration are equal bit for bit."""
+    ours, theirs = (shop.store.work(one) / "product" for one in (key, straight))
+    assert kept(ours).keys() == kept(theirs).keys()
+    for file, path in kept(ours).items():
+        assert path.read_bytes() == kept(theirs)[file].read_bytes()
+    read = [json.loads((one / "metrics.json").read_text("utf-8")) for one in (ours, theirs)]
+    assert read[0] == read[1]
+
+
+@pytest.mark.parametrize(
+    ("sharding", "names"),
+    [
+        pytest.param("ddp", ["ppo lora", "grpo lora", "rloo lora", "ppo full"], marks=SLOW),
+        ("fsdp2", ["grpo lora", "ppo lora", "ppo full"]),
+        pytest.param("zero1", ["grpo full", "ppo full"], marks=SLOW),
+        pytest.param("zero2", ["grpo lora", "rloo lora", "ppo full"], marks=SLOW),
+        ("zero3", ["grpo lora", "ppo full"]),
+    ],
+)
+def test_two_processes_do_what_one_does(shop: Shop, sharding: str, names: list[str]) -> None:
+    """And one that is killed by SIGKILL in its third iteration takes the other with it; started
+    again, both go on from the checkpoint of the second to the very same bits."""
+    keys = [two(shop, name, sharding) for name in names]
+    broken = two(shop, names[-1], sharding, " broken")
+    killed = launch(shop, [*keys, broken], dies="1:3")
+    for key, name in zip(keys, names, strict=True):
+        assert (shop.store.work(key) / "product.done").is_file(), killed.stderr[-6000:]
+        as_alone(shop, key, name)
+        assert checked(shop, key) == [True]
+    assert killed.returncode != 0
+    assert "Signal 9 (SIGKILL)" in killed.stderr
+    assert not (shop.store.work(broken) / "product.done").exists()
+    assert [path.name for path in (shop.store.work(broken) / "checkpoints").iterdir()] == ["000002"]
+    finished(launch(shop, [broken]))
+    same_bits(shop, broken, keys[-1])
