@@ -66,10 +66,18 @@ def jobs(slurm: Slurm) -> dict[str, tuple[str, str]]:
     return stages
 
 
+def state(slurm: Slurm, stage: str, known: set[str]) -> str:
+    """The state of a stage's job, those `known` before left out."""
+    rows = slurm.ask("squeue", "--noheader", "--states=all", "--format=%i %j %T").splitlines()
+    new = [row.split() for row in rows if row.split()[0] not in known]
+    return next(state for _, name, state in new if name.startswith(f"tunelang-{stage}-"))
+
+
 def hasten(slurm: Slurm, stage: str) -> None:
-    """Slurm lets two minutes pass before a job starts again; a test need not."""
+    """Slurm lets two minutes pass before a job starts again; a test need not. Within a second of
+    its end it must not start: its credential is still revoked on the machine."""
     until(lambda: jobs(slurm)[stage][1] == "PENDING")
-    slurm.ask("scontrol", "update", f"JobId={jobs(slurm)[stage][0]}", "StartTime=now")
+    slurm.ask("scontrol", "update", f"JobId={jobs(slurm)[stage][0]}", "StartTime=now+5")
 
 
 def worker(home: Path, stage: str) -> tuple[int, bool]:
@@ -141,14 +149,11 @@ def test_a_closed_gate_ends_what_needs_the_stage(slurm: Slurm, tmp_path: Path) -
     )
     recipe = tmp_path / "gated.tune"
     recipe.write_text(text)
-    known = {id for id, _ in jobs(slurm).values()} if slurm.ask("squeue") else set()
+    known = {id for id, _ in jobs(slurm).values()}
     run = start(recipe, tmp_path / "home", slurm, "--launcher", "slurm")
     told, _ = run.communicate(timeout=LIMIT)
     assert run.returncode == 1
     assert "TL721" in told, told
-    rows = slurm.ask("squeue", "--noheader", "--states=all", "--format=%i %j %T").splitlines()
-    made = {
-        row.split()[1].split("-")[1]: row.split()[2] for row in rows if row.split()[0] not in known
-    }
-    assert made["chat"] == "FAILED"
-    assert made["judge"] == made["policy"] == "CANCELLED"
+    assert state(slurm, "chat", known) == "FAILED"
+    until(lambda: state(slurm, "judge", known) == "CANCELLED")
+    until(lambda: state(slurm, "policy", known) == "CANCELLED")

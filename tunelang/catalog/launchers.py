@@ -78,6 +78,8 @@ def scheduler_cannot(
         return f"it needs {asked}: `launcher = {name}({missing[0]} = ...)` in a hardware block"
     if nodes > 1 and starter != "torchrun":
         return f"`{starter}` starts the processes of one machine; `torchrun` joins those of several"
+    if nodes > 1 and name == "skypilot":
+        return "a bucket shows other machines what one has written too late; it takes one machine"
     if name == "kubernetes" and (elsewhere := [one for one in reads if not on_volume(one)]):
         return f"its pods do not see `{elsewhere[0]}`: lay it on the volume, under {VOLUME}"
     return None

@@ -6,6 +6,7 @@ What gives machines to a step, the scheduler of a cluster, is in `scheduler.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from tunelang.catalog.launchers import starter_cannot
 from tunelang.launch.machine import Machine
 from tunelang.launch.rendezvous import Node
 from tunelang.plan.ir import Step
+
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,14 @@ class Launcher:
 def each(step: Step) -> int:
     """Processes that one machine runs."""
     return step.place.processes // step.place.nodes
+
+
+def host_memory(step: Step) -> int:
+    """GiB of host memory a machine needs, 0 where nobody predicted it."""
+    if step.estimate is None:
+        return 0
+    on_cpu = step.estimate.peak_high * each(step) if step.place.device == "cpu" else 0
+    return math.ceil((step.estimate.host + on_cpu) / GIB)
 
 
 def unable(step: Step, machine: Machine) -> str | None:

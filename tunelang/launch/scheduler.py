@@ -57,7 +57,7 @@ class Scheduler:
     file: Callable[[int, Step], str]
     submit: Callable[[Order], str]
     states: Callable[[Sequence[Step]], dict[str, Status]]
-    cancel: Callable[[Sequence[Status]], list[str]]
+    cancel: Callable[[Sequence[tuple[Step, Status]]], list[str]]
 
 
 class Refused(UserError):

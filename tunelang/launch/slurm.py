@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import math
 import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
 
-from tunelang.diagnostic import error
-from tunelang.launch.launcher import each
+from tunelang.launch.launcher import each, host_memory
 from tunelang.launch.scheduler import (
     ATTEMPTS,
     RETRY,
     Order,
-    Refused,
     Scheduler,
     Status,
     Word,
@@ -25,10 +22,9 @@ from tunelang.launch.scheduler import (
     submits,
 )
 from tunelang.launch.scripts import HERE, PYTHON, SETUP, only, title
+from tunelang.launch.tool import call, hand_in
 from tunelang.plan.ir import Plan, Step, Submit
 
-GIB = 2**30
-PATIENCE = 60  # seconds that a command of Slurm may take
 WORDS: Mapping[str, Word] = {
     **dict.fromkeys(("PENDING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED", "CONFIGURING"), "waiting"),
     **dict.fromkeys(("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING"), "running"),
@@ -57,7 +53,7 @@ def _batch(plan: Plan, step: Step, submit: Submit) -> str:
     command = f'exec {only(step)} --yes --node "$SLURM_NODEID"'
     return (
         f"#!/bin/sh\n{title(plan, step)}{asked}"
-        f'set -u\ncd "$SLURM_SUBMIT_DIR"\n'
+        f'set -u\ncd "$SLURM_SUBMIT_DIR" || exit 1\n'
         ': "${TUNELANG_HOME:?must be a folder that all machines share}"\n'
         f"{SETUP}"
         'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)\n'
@@ -84,7 +80,7 @@ def _options(step: Step, options: Mapping[str, object]) -> list[str]:
         "ntasks-per-node=1",
         f"cpus-per-task={max(place.threads * each(step), 1)}",
         *([f"gpus-per-node={place.gpus // place.nodes}"] if place.gpus else []),
-        *([f"mem={memory}G"] if (memory := _memory(step)) else []),
+        *([f"mem={memory}G"] if (memory := host_memory(step)) else []),
         *(
             f"{name}={options[name]}"
             for name in ("partition", "account", "qos")
@@ -99,14 +95,6 @@ def _options(step: Step, options: Mapping[str, object]) -> list[str]:
 
 def _given(options: Mapping[str, object], name: str) -> bool:
     return options.get(name) is not None
-
-
-def _memory(step: Step) -> int:
-    """GiB of host memory a machine needs, 0 where nobody predicted it."""
-    if step.estimate is None:
-        return 0
-    on_cpu = step.estimate.peak_high * each(step) if step.place.device == "cpu" else 0
-    return math.ceil((step.estimate.host + on_cpu) / GIB)
 
 
 def _clock(seconds: object) -> str:
@@ -133,37 +121,24 @@ def _run(plan: Plan) -> str:
 
 
 def submit(order: Order) -> str:
-    """Hand a job in. Raises `Refused` with what sbatch says."""
     (order.folder / "logs").mkdir(exist_ok=True)
     after = ["--kill-on-invalid-dep=yes", f"--dependency=afterok:{':'.join(order.after)}"]
     command = ["sbatch", "--parsable", *(after if order.after else []), order.file]
-    done = subprocess.run(
+    said = call(
         command,
-        cwd=order.folder,
-        env=dict(order.environment),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
+        asked=hand_in(order.step),
+        folder=order.folder,
+        environment=order.environment,
     )
-    if done.returncode != 0:
-        said = done.stderr.strip() or f"exit code {done.returncode}"
-        message = f"Slurm does not take the job of stage `{order.step.name}`: {said}"
-        help = "the job is " + str(order.folder / order.file)
-        raise Refused(error("TL727", "job-refused", message, None, help=help))
-    return done.stdout.strip().partition(";")[0]
+    return said.strip().partition(";")[0]
 
 
 def states(steps: Sequence[Step]) -> dict[str, Status]:
-    """The newest job of each name that Slurm still knows. Raises `UserError`."""
+    """The newest job of each name that Slurm still knows."""
     names = ",".join(map(job_name, steps))
     asked = ["squeue", "--me", "--noheader", "--states=all", f"--name={names}", "-o", "%i|%j|%T|%r"]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    if done.returncode != 0:
-        message = f"Slurm does not answer: {done.stderr.strip()}"
-        help = "jobs that were submitted go on; the same command follows them"
-        raise Refused(error("TL727", "job-refused", message, None, help=help))
-    rows = [line.strip().split("|") for line in done.stdout.splitlines() if line.count("|") >= 3]
+    lines = call(asked, asked="tell of its jobs").splitlines()
+    rows = [line.strip().split("|") for line in lines if line.count("|") >= 3]
     newest = sorted(rows, key=lambda row: int(row[0]))
     return {row[1]: _status(*row[:4]) for row in newest}
 
@@ -176,8 +151,8 @@ def _status(number: str, _name: str, state: str, reason: str) -> Status:
     return Status(number, word, f"{state.lower()}{telling}")
 
 
-def cancel(jobs: Sequence[Status]) -> list[str]:
-    return ["scancel", *(job.id for job in jobs)]
+def cancel(jobs: Sequence[tuple[Step, Status]]) -> list[str]:
+    return ["scancel", *(status.id for _, status in jobs)]
 
 
 SCHEDULER = Scheduler("slurm", True, files, file, submit, states, cancel)

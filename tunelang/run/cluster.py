@@ -78,7 +78,7 @@ def execute(
         with room(store.home, "the run cannot go on"), watched() as interrupt:
             found = audit(plan, store)
             steps = [step for step in plan.steps if step.key in found.missing]
-            told = [*found.warnings, *unable(plan, steps, scheduler)]
+            told = [*found.warnings, *unable(plan, steps, scheduler, hub=settings.hub, setup=setup)]
             if has_errors(told):
                 return Outcome(1, diagnostics=tuple(told))
             runs = store.run_folder(run_name(plan))
@@ -118,8 +118,8 @@ def _outcome(cluster: Cluster) -> Outcome:
 
 def _leaving(cluster: Cluster) -> str:
     """What becomes of jobs that the user does not follow any more."""
-    jobs = [job.status for job in cluster.live]
-    ids = ", ".join(job.id for job in jobs)
+    jobs = [(job.step, job.status) for job in cluster.live]
+    ids = ", ".join(status.id for _, status in jobs)
     end = shlex.join(cluster.scheduler.cancel(jobs))
     word = "job" if len(jobs) == 1 else "jobs"
     rest = "" if cluster.scheduler.waits else " (and hands in the stages after them)"

@@ -6,11 +6,12 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tunelang.catalog.launchers import SCHEDULERS, scheduler_cannot
 from tunelang.diagnostic import Diagnostic, error
+from tunelang.launch.environment import asks_hub
 from tunelang.launch.scheduler import Scheduler, Status, job_name, reads, submits
 from tunelang.plan.ir import Plan, Step
 from tunelang.run.events import Failed
@@ -23,31 +24,43 @@ from tunelang.run.written import PLAN
 OFFLINE = "HF_HUB_OFFLINE"
 
 
-def unable(plan: Plan, steps: Sequence[Step], scheduler: Scheduler) -> Iterator[Diagnostic]:
-    """Why steps cannot be handed in here: no tool, options missing, files that jobs do not see."""
+def unable(
+    plan: Plan, steps: Sequence[Step], scheduler: Scheduler, *, hub: bool, setup: Path | None
+) -> Iterator[Diagnostic]:
+    """Why steps cannot be handed in here: no tool, options missing, what jobs do not have."""
     if not steps:
         return
     facts = SCHEDULERS[scheduler.name]
     if shutil.which(facts.tool) is None:
-        message = f"`{facts.tool}` is not on this machine, which hands jobs to {scheduler.name}"
-        help = (
-            "run it on a machine that has it, or write the jobs with `tunelang plan RECIPE -o DIR`"
-        )
+        message = f"`{facts.tool}` is not on this machine; it hands jobs to {scheduler.name}"
+        help = "run this where it is, or write the jobs with `tunelang plan RECIPE -o DIR`"
+        yield error("TL714", "backend-cannot", message, None, help=help)
+    if setup is not None and not facts.shared:
+        message = f"{scheduler.name} does not see {setup}"
+        help = "what machines need goes into the image, or into the scheduler's own settings"
         yield error("TL714", "backend-cannot", message, None, help=help)
     options = {step.name: submit.options for step, submit in submits(plan)}
     for step in steps:
-        place = step.place
-        reason = scheduler_cannot(
-            scheduler.name,
-            options[step.name],
-            nodes=place.nodes,
-            starter=place.launcher,
-            reads=reads(step),
-        )
+        reason = _reason(step, scheduler, options[step.name], hub)
         if reason:
             message = f"stage `{step.name}` cannot run with `{scheduler.name}`: {reason}"
             yield error("TL714", "backend-cannot", message, None)
         yield from (found for found in [later(step)] if found)
+
+
+def _reason(
+    step: Step, scheduler: Scheduler, options: Mapping[str, object], hub: bool
+) -> str | None:
+    if not SCHEDULERS[scheduler.name].shared and asks_hub(step) and not hub:
+        return "it downloads from the hub, which `--yes` allows"
+    place = step.place
+    return scheduler_cannot(
+        scheduler.name,
+        options,
+        nodes=place.nodes,
+        starter=place.launcher,
+        reads=reads(step),
+    )
 
 
 def lay_out(plan: Plan, scheduler: Scheduler, folder: Path) -> Path:

@@ -21,6 +21,7 @@ from tunelang.errors import UserError
 from tunelang.launch.environment import environment
 from tunelang.launch.launcher import Job
 from tunelang.launch.rendezvous import Node
+from tunelang.launch.scheduler import RETRY
 from tunelang.plan.ir import Plan, Step
 from tunelang.run import worker
 from tunelang.run.interrupt import Interrupt, watched
@@ -30,6 +31,7 @@ from tunelang.run.state import Settings
 from tunelang.run.store import Store, write_json
 
 PATIENCE = 300.0  # seconds: machines of one job start within a minute or two of each other
+AFTER = 30.0  # seconds that a scheduler has to end a job whose first machine has failed
 LOOK = 0.2  # seconds between looks
 CALL = "call.json"
 Say = Callable[[str], None]
@@ -57,15 +59,26 @@ def gather(node: Node, work: Path, interrupt: Interrupt, say: Say) -> None:
 def take_part(plan: Plan, store: Store, settings: Settings, say: Say) -> int:
     """On each other machine: every step of several machines, in order. Gives the exit code.
 
-    Of a job (`only`) it is always 0: how it ended, the first machine says.
+    How a step of a job failed, the first machine says: where that ends the job, this one had no
+    part in it and gives 0. Where it does not, 75 asks for another attempt of this machine too.
     """
     shared = [step for step in plan.steps if step.place.nodes > 1]
     with watched() as interrupt:
         for step in shared:
             code = 0 if store.has(step.key) else follow(step, store, settings, interrupt, say)
+            if code and settings.only is None:
+                return code
             if code:
-                return 0 if settings.only else code
+                return 0 if _ended(interrupt) else RETRY
     return 0
+
+
+def _ended(interrupt: Interrupt) -> bool:
+    """Whether a scheduler ends this machine's part, given some time."""
+    end = time.monotonic() + AFTER
+    while not interrupt.count and time.monotonic() < end:
+        time.sleep(LOOK)
+    return interrupt.count > 0
 
 
 def follow(step: Step, store: Store, settings: Settings, interrupt: Interrupt, say: Say) -> int:

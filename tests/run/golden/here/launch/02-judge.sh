@@ -1,0 +1,6 @@
+#!/bin/sh
+# Stage `judge`, step 2 of 3 of chat.tune.
+set -eu
+cd "$(dirname "$0")/.."
+if [ -n "${TUNELANG_SETUP:-}" ]; then . "$TUNELANG_SETUP"; fi
+exec "${TUNELANG_PYTHON:-python3}" -m tunelang run plan.json --only judge --plain
