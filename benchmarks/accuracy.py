@@ -17,7 +17,7 @@ from benchmarks.published import DATA, GIB, Row, rows
 from tunelang.estimate import reserve
 from tunelang.estimate.memory import memory
 from tunelang.estimate.reserve import Band, Fits
-from tunelang.estimate.time import update_seconds
+from tunelang.estimate.time import GPU_BAND, update_seconds
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,13 @@ def time_errors() -> list[Errors]:
         time_group,
         lambda row: speed(row) / (published.tokens_per_second(row) or 1.0) - 1,
     )
+
+
+def within_time_band() -> tuple[int, int]:
+    """How many runs took what the band says, and of how many."""
+    low, high = GPU_BAND
+    every = [one for group in time_errors() for one in group.signed]
+    return sum(low <= 1 + one <= high for one in every), len(every)
 
 
 def golden() -> Iterator[tuple[dict[str, Any], float]]:

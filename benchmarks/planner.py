@@ -34,6 +34,8 @@ def main() -> None:
     fits(accuracy.verdicts())
     say("\n## Tokens a second\n")
     table(accuracy.time_errors())
+    inside, all_rows = accuracy.within_time_band()
+    say(f"\nOf {all_rows} runs {inside} took what the band says.")
     say("\n## Left out\n")
     left_out()
 
