@@ -119,6 +119,10 @@ def test_the_answer_depends_on_the_stack() -> None:
     assert (plain["loss"], plain["masters"]) == ("plain", False)
     assert plain["terms"]["logits"] > 3 * ours["terms"]["logits"]  # type: ignore[index]
     assert plain["terms"]["optimizer"] < ours["terms"]["optimizer"]  # type: ignore[index]
+    same = ("--loss", "plain", "--masters", "none", "--stack")
+    every = [told("--model", MODEL, *H100, *same, name) for name in ("fms-4.48", "fms-4.45")]
+    first, second = (each["phases"] for each in every)
+    assert first != second  # bytes of a logit at the end of forward: 14 and 12
 
 
 def test_more_devices_need_less_of_each() -> None:
