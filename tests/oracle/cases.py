@@ -33,6 +33,7 @@ class Case:
     judge: str = "none"
     layers: int = 0  # the last ones that train, of weights = layers
     chosen: int = 0  # experts of each layer that train, of weights = experts
+    sampled: int = 0  # replies that a policy writes at once
 
     @property
     def name(self) -> str:

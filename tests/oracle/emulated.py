@@ -4,6 +4,8 @@
 - Masks of the data that pick positions: as many as the case says (`Tracker.share`).
 - Experts are asked evenly: each gets `active / count` of all tokens.
 - PEFT asks whether autocast is on without naming a device, and means CUDA.
+- Random numbers from a generator of their own: a tensor is filled in place.
+- Advantages: a loop over the tokens of a reply that holds nothing but what it returns.
 - Attention: CUDA's flash kernel keeps queries, keys, values, the output and one fp32 logsumexp for
   each head and token; the kernel that a CPU would choose makes a square of scores.
 - `Module.to`: torch swaps whole tensors of this kind, which fails where one is referred to.
@@ -58,6 +60,7 @@ OPS: dict[Any, Callable[..., Any]] = {
     aten.nonzero.default: nonzero,
     aten.repeat_interleave.Tensor: repeated,
     aten.equal.default: lambda *_: True,
+    aten.exponential_.default: lambda _tracker, tensor, *_, **__: tensor,
 }
 
 
@@ -97,13 +100,20 @@ def autocast_is_on(device: str = "cpu") -> bool:
     return bool(ENABLED(device))
 
 
+def gae(rewards: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(rewards), torch.empty_like(rewards)
+
+
 @contextmanager
 def kernels() -> Iterator[None]:
     """The attention kernel and the masks of CUDA."""
     from transformers import masking_utils
 
+    from tunelang.train import advantages
+
     with (
         mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attention),
+        mock.patch.object(advantages, "gae", gae),
         mock.patch.object(torch, "is_autocast_enabled", autocast_is_on),
         mock.patch.object(torch.utils, "swap_tensors", swap),
         mock.patch.object(masking_utils, "is_tracing", lambda *_: False),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tests.oracle import held
+from tests.oracle import comparisons, held
 from tests.oracle.cases import Case, fields
 from tests.oracle.models import CONFIGS
 from tests.oracle.tracker import Tracker, tracking
@@ -23,12 +23,14 @@ from tunelang.train.forward import Row
 from tunelang.train.losses import IGNORED
 
 Found = dict[str, dict[str, int]]
+POLICIES = ("ppo", "grpo", "rloo")
 SECOND = 2  # the update that is told of: the first one has no optimizer states yet
 
 
 def measured(case: Case) -> Found:
     """Peaks by phase of the second update, and what rests before it."""
-    share = case.scored / (case.sequences * (case.length - 1))
+    policy = case.method in POLICIES  # whose masks are of replies alone
+    share = 1.0 if policy else case.scored / (case.sequences * (case.length - 1))
     with tracking(share) as tracker, logits_at_once(case):
         tracker.supervised, tracker.experts = case.scored, experts_of(case)
         run(case, tracker)
@@ -49,6 +51,11 @@ def logits_at_once(case: Case) -> Any:
 
 
 def run(case: Case, tracker: Tracker) -> None:
+    if case.method in POLICIES:
+        from tests.oracle import policies
+
+        policies.run(case, tracker)
+        return
     step = SimpleNamespace(fields={}, lr=1e-3, precision=case.precision)
     trained = prepared(case, built(case))
     loss, modules, named = objective(case, trained)
@@ -69,18 +76,29 @@ def run(case: Case, tracker: Tracker) -> None:
         engine.step("main", 1.0)
 
 
-def built(case: Case, weights: str | None = None) -> Any:
+def built(case: Case) -> Any:
     """The model as `train/model.py` loads it: in fp32 where it trains whole."""
-    kind = Weights.model_construct(kind=weights or case.weights, fields=fields(case))
-    step = SimpleNamespace(weights=kind, precision=case.precision)
-    dtype = torch.float32 if trainable.storage(step) == "fp32" else torch.bfloat16  # type: ignore[arg-type]
+    model = whole_model(case, storage_of(case))
+    if case.weights == "qlora":
+        held.hold(model)
+    return model
+
+
+def storage_of(case: Case) -> str:
+    """The precision that weights are held in."""
+    kind = Weights.model_construct(kind=case.weights, fields=fields(case))
+    step: Any = SimpleNamespace(weights=kind, precision=case.precision)
+    return trainable.storage(step)
+
+
+def whole_model(case: Case, precision: str) -> Any:
+    """A model that rests, in a precision."""
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     model = AutoModelForCausalLM.from_config(config(case), dtype=dtype)
     model.config.use_cache = False
     model.requires_grad_(False)
     model._tunelang_plain_head = not getattr(model.config, "final_logit_softcapping", None)
-    if case.weights == "qlora":
-        held.hold(model)
-    return model
+    return model.eval()
 
 
 def config(case: Case) -> Any:
@@ -88,7 +106,7 @@ def config(case: Case) -> Any:
     return AutoConfig.for_model(said.pop("model_type"), **said)
 
 
-def prepared(case: Case, model: Any) -> Any:
+def prepared(case: Case, model: Any, name: str = "default", *, recompute: bool = True) -> Any:
     """What trains, as `train/stage.py` makes it."""
     said = fields(case)
     if case.weights == "experts":
@@ -100,8 +118,9 @@ def prepared(case: Case, model: Any) -> Any:
         trained = trainable.make_trainable(
             loaded,  # type: ignore[arg-type]
             Weights.model_construct(kind=case.weights, fields=said),
+            name,
         )
-    if case.checkpointing:
+    if case.checkpointing and recompute:
         forward.causal(trained.model).gradient_checkpointing_enable({"use_reentrant": False})
     return trained
 
@@ -115,6 +134,9 @@ def objective(case: Case, trained: Any) -> tuple[Any, dict[str, nn.Module], dict
         head = nn.Linear(trained.model.config.hidden_size, 1, bias=False, dtype=torch.float32)
         named |= {"head.weight": head.weight}
         return reward_loss(case, trained, head, lens), {**modules, "head": head}, named
+    if case.method == "dpo":
+        other = whole_model(case, storage_of(case)) if case.reference == "own" else None
+        return comparisons.loss_of(case, trained, lens, other), modules, named
     return lambda: sft_loss(case, trained, lens), modules, named
 
 

@@ -32,6 +32,8 @@ class Stack:
     - `piece_logits` (a piece has so many logits), `piece_tokens` (so many tokens), `piece_count`
       (a micro-batch has so many pieces): how a chunked loss is cut, the first that is not 0 counts;
       `logit_piece` bytes a logit of the one piece that is alive.
+    - `compared`: the same for log-probabilities that comparisons are made of; `reply_forward` and
+      `reply_backward` for those of a policy's replies, all at once.
     - `fused_logit`: the same for a fused linear cross-entropy, whose pieces follow Liger's rule.
 
     What a layer saves for its backward, bytes an element:
@@ -41,6 +43,7 @@ class Stack:
     - `linear_input`: of every frozen linear layer's input (2 in old bitsandbytes, else 0).
     - `attention_square`: of each head's score matrix (6 in eager attention, 0 in fused kernels);
       `kv_repeated`: keys and values are kept once for every head of queries.
+    - `expert_linears`: each routed expert is made of linear layers, which few bits are for.
 
     States and their movement:
     - `foreach`: the optimizer makes one temporary of the size of all that trains.
@@ -65,6 +68,9 @@ class Stack:
     piece_tokens: int
     piece_count: int
     logit_piece: float
+    compared: float
+    reply_forward: float
+    reply_backward: float
     fused_logit: float
     norm_full: float
     norm_frozen: float
@@ -76,6 +82,7 @@ class Stack:
     linear_input: float
     attention_square: float
     kv_repeated: bool
+    expert_linears: bool
     foreach: bool
     in_backward: bool
     bucket_view: bool

@@ -4,7 +4,8 @@ while, whole gradients, and what the first FSDP holds back of frozen layers."""
 from __future__ import annotations
 
 from tunelang.estimate.load import Load
-from tunelang.estimate.parameters import block_count, embedding_count, linear_count
+from tunelang.estimate.parameters import block_count, embedding_count
+from tunelang.estimate.states import few_bits
 
 # Two layers: the one in hand and the next, which is fetched meanwhile. The first FSDP has one where
 # it recomputes: with that, runs of Mistral-7B and Llama-3-8B on 2 and 4 GPUs are exact to 0.03 GiB.
@@ -17,7 +18,7 @@ def gathered(load: Load) -> dict[str, float]:
         return {}
     root, layer = root_bytes(load), layer_bytes(load)
     most = min(LAYERS[load.stack.fsdp] * layer, _live(load))
-    before = dict.fromkeys(("forward", "loss", "head"), root)
+    before = dict.fromkeys(("forward", "loss", "head", "norm"), root)
     held = held_back(load)
     return {**before, "last layer": root + most, "first layer": root + layer + held, "end": root}
 
@@ -42,7 +43,7 @@ def layer_bytes(load: Load) -> float:
     """One layer as it is gathered: in the step's precision, or in its few bits."""
     a = load.architecture
     if load.weights == "qlora":
-        return load.held * linear_count(a) / a.layers
+        return load.held * few_bits(load) / a.layers
     return load.width * block_count(a) / a.layers
 
 

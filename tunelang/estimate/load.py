@@ -120,3 +120,13 @@ def trainable(load: Load) -> int:
         return selected_count(a, load.share)
     lengths = sum(out for _, out in chosen(a, load.targets).values()) if load.dora else 0
     return lora_count(a, load.rank, load.targets) + a.layers * lengths
+
+
+def reached(load: Load) -> int:
+    """Parameters that get gradients: nothing reads the output layer of a model that only scores.
+
+    DeepSpeed has states for them all the same.
+    """
+    a = load.architecture
+    unread = load.weights == "full" and not load.scored and not a.tied and not load.flat
+    return trainable(load) - (a.vocab * a.hidden if unread else 0)

@@ -23,7 +23,7 @@ class Logits:
     pieces: int
 
 
-def logits(load: Load) -> Logits:
+def logits(load: Load, family: str = "tokens") -> Logits:
     """The loss of one micro-batch; nothing where no logits are computed."""
     positions = load.scored * load.tokens
     if not positions:
@@ -32,22 +32,33 @@ def logits(load: Load) -> Logits:
     whole = a.softcap or a.scaled_logits  # the model's own forward makes them, all at once
     if load.loss == "fused" and not whole:
         return _fused(load, positions)
-    piece = float(positions) if whole or load.loss == "plain" else piece_of(load, positions)
+    at_once = whole or load.loss == "plain" or family == "policy"
+    piece = float(positions) if at_once else piece_of(load, positions)
     count = -(-positions // piece)
     words = a.vocab * min(piece, positions)
     if whole:
         words = float(a.vocab * load.tokens)
     capped = (2 if load.width == 2 else 4) * words if a.softcap else 0.0
-    each = stack.logit_piece if count > 1 else stack.logit_backward
+    forward, backward = _each(load, family, count > 1)
     narrow = 2 if load.width == 2 else 0  # bf16 logits beside their fp32 copy
     return Logits(
-        (stack.logit_forward - 2 + narrow) * words + capped,
-        each * words + capped,
+        (forward - 2 + narrow) * words + capped,
+        backward * words + capped,
         load.width * words,
         _kept(load, positions, count),
         stack.logit_kept * words if load.keeps_logits else 0.0,
         int(count),
     )
+
+
+def _each(load: Load, family: str, pieces: bool) -> tuple[float, float]:
+    """Bytes a logit in forward and in backward."""
+    stack = load.stack
+    if family == "policy":
+        return stack.reply_forward, stack.reply_backward
+    if family == "comparisons":
+        return stack.logit_forward, stack.compared
+    return stack.logit_forward, stack.logit_piece if pieces else stack.logit_backward
 
 
 def piece_of(load: Load, positions: float) -> float:

@@ -26,6 +26,10 @@ from tunelang.estimate.states import (
 )
 
 
+# Bytes of an element of hidden states while the last norm is differentiated: four tensors in fp32.
+NORM = 16
+
+
 @dataclass(frozen=True)
 class Memory:
     """Bytes allocated at the worst moment, by what they are; and the sum of every phase.
@@ -67,19 +71,21 @@ class Parts:
     gradient: float
 
 
-def memory(load: Load) -> Memory:
-    """The peak of a step: forward, loss, last and first layer's backward, end, optimizer."""
-    parts = _parts(load)
-    phases = {
-        name: size + parts.whole.get(name, 0.0) for name, size in _phases(load, parts).items()
-    }
+def memory(load: Load, family: str = "tokens") -> Memory:
+    """The peak of a step: forward, loss, last and first layer's backward, end, optimizer.
+
+    `family` says whose loss it is: of tokens, of comparisons, or of a policy's replies.
+    """
+    parts = _parts(load, family)
+    summed = _phases(load, parts, family)
+    phases = {name: size + parts.whole.get(name, 0.0) for name, size in summed.items()}
     phase = max(phases, key=lambda name: phases[name])
     return Memory(_terms(load, parts, phase, phases), phases, phase)
 
 
-def _parts(load: Load) -> Parts:
+def _parts(load: Load, family: str) -> Parts:
     a, form = load.architecture, Form.of(load)
-    found, words = layer(form), logits(load)
+    found, words = layer(form), logits(load, family)
     state = float(load.wide * a.hidden * load.tokens)
     reached = a.layers if load.weights != "layers" else min(load.last or a.layers, a.layers)
     saved = state if load.checkpointing else found.saved * load.tokens
@@ -89,7 +95,7 @@ def _parts(load: Load) -> Parts:
     above = (norm(form, trains=load.weights == "full") if load.weights != "head" else 0.0) * (
         load.tokens
     )
-    copies = _copies(load)
+    copies = _copies(load, words.pieces > 0)
     return Parts(
         weights=weight_bytes(load),
         gradients=gradient_bytes(load),
@@ -106,16 +112,16 @@ def _parts(load: Load) -> Parts:
     )
 
 
-def _copies(load: Load) -> tuple[float, float, float]:
+def _copies(load: Load, head: bool) -> tuple[float, float, float]:
     """bf16 copies that autocast makes of fp32 weights: of all layers, of one, of the head."""
     if not load.casts:
         return 0.0, 0.0, 0.0
     a = load.architecture
     layers = 2.0 * linear_count(a)
-    return layers, layers / a.layers, 2.0 * a.vocab * a.hidden
+    return layers, layers / a.layers, 2.0 * a.vocab * a.hidden * head
 
 
-def _phases(load: Load, p: Parts) -> dict[str, float]:
+def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
     a, words = load.architecture, p.words
     trained = trained_width(load)
     head = load.weights in ("full", "head") and words.pieces > 0
@@ -124,6 +130,9 @@ def _phases(load: Load, p: Parts) -> dict[str, float]:
     layers, _, top = p.copies
     saved = p.kept + (0.0 if load.checkpointing else layers)
     waiting = held + saved + p.above
+    cached = layers if load.checkpointing else 0.0  # until autocast ends
+    # Replies pass the head in an autocast of its own.
+    logit = max(cached, words.forward) if family == "policy" else cached + words.forward
     made = _head(load, p) if head else (0.0, 0.0)
     # Sharded, the head's gradient is whole until its layer is done, in the step's precision.
     width = load.width if load.sharded else trained
@@ -133,15 +142,11 @@ def _phases(load: Load, p: Parts) -> dict[str, float]:
     after = back + words.held
     outside = 0.0 if load.accumulates or load.weights != "full" else _outside(load, p)
     return {
-        "forward": held + p.kept + p.above + words.forward + layers + (top if words.pieces else 0),
+        "forward": waiting + logit + top,
         "loss": waiting + words.backward + top + some + made[0] / 2,
         "head": waiting + some + max(words.head + top + made[0], made[1]),
-        "last layer": held
-        + words.held
-        + own
-        + p.kept
-        + p.live
-        + (0.0 if load.checkpointing else layers),
+        "norm": waiting + NORM * a.hidden * load.tokens,
+        "last layer": held + words.held + own + saved + p.live,
         "first layer": after - outside + p.gradient + p.live + _one_layer(load, p),
         "end": after + p.gradient + _embedding(load, p),
         "optimizer": back + (p.gradients if load.stack.foreach else 0.0),
@@ -153,7 +158,8 @@ def _outside(load: Load, p: Parts) -> float:
     layer's own but for the last matrix."""
     a = load.architecture
     own = block_count(a) / a.layers - a.hidden * (a.ffn if a.experts is None else 0)
-    later = trained_width(load) * (own + (0.0 if a.tied else p.embedding))
+    known = a.tied and p.words.pieces > 0  # the head's gradient is that of the embedding
+    later = trained_width(load) * (own + (0.0 if known else p.embedding))
     return later / divided(load, DIVIDES_GRADIENTS)
 
 
@@ -177,13 +183,14 @@ def _embedding(load: Load, p: Parts) -> float:
     if load.weights != "full":
         return 0.0
     width = trained_width(load)
-    extra = (2 if load.architecture.tied else 0) + load.accumulates
+    both = load.architecture.tied and p.words.pieces > 0
+    extra = (2 if both else 0) + load.accumulates
     return extra * width * p.embedding
 
 
 def _terms(load: Load, p: Parts, phase: str, phases: Mapping[str, float]) -> dict[str, float]:
     """The peak parted by what it is; gradients that are still to come are not there."""
-    there = load.accumulates or phase not in ("forward", "loss", "head", "last layer")
+    there = load.accumulates or phase not in ("forward", "loss", "head", "norm", "last layer")
     fixed = {
         "weights": p.weights,
         "gradients": p.gradients if there else 0.0,

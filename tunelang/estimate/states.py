@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tunelang.estimate.load import Load, trainable
-from tunelang.estimate.parameters import count, linear_count
+from tunelang.estimate.load import Load, reached, trainable
+from tunelang.estimate.parameters import count, linear_count, routed_count
 
 # What each way to shard divides by the number of devices (ZeRO, arXiv 1910.02054, section 5).
 DIVIDES_OPTIMIZER = ("zero1", "zero2", "zero3", "fsdp2")
@@ -42,8 +42,14 @@ def base_bytes(load: Load) -> float:
     if load.weights != "qlora":
         return float(load.rest * count(a))
     rest = 4 if load.stack.upcast else load.width
-    linear = linear_count(a)
+    linear = few_bits(load)
     return load.held * linear + rest * (count(a) - linear)
+
+
+def few_bits(load: Load) -> int:
+    """Weights that qlora holds in few bits: those of linear layers inside blocks."""
+    a = load.architecture
+    return linear_count(a) + (routed_count(a) if load.stack.expert_linears else 0)
 
 
 def beside_bytes(load: Load) -> float:
@@ -64,7 +70,7 @@ def gradient_bytes(load: Load) -> float:
         return 0.0  # DeepSpeed moves them to the host as they come
     if load.offload == "all":
         return 0.0
-    return trained_width(load) * trainable(load) / divided(load, DIVIDES_GRADIENTS)
+    return trained_width(load) * reached(load) / divided(load, DIVIDES_GRADIENTS)
 
 
 def optimizer_bytes(load: Load) -> float:
@@ -74,7 +80,7 @@ def optimizer_bytes(load: Load) -> float:
 
 def states(load: Load) -> float:
     """States wherever they lie; DeepSpeed adds fp32 masters to bf16 weights."""
-    number = trainable(load) / divided(load, DIVIDES_OPTIMIZER)
+    number = reached(load) / divided(load, DIVIDES_OPTIMIZER)
     masters = load.flat and load.width == 2
     width = 4 if masters else trained_width(load)
     return number * (_each(load, width) + (4 if masters else 0))
