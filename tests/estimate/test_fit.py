@@ -9,11 +9,15 @@ import pytest
 
 from tunelang.catalog import gpus, models
 from tunelang.estimate.config import from_config
-from tunelang.estimate.fit import ALIKE, best, fit, tried
+from tunelang.estimate.fit import ALIKE, Tried, best, fit, tried
 from tunelang.estimate.ladder import excluded, ladder
+from tunelang.estimate.layout import Layout
 from tunelang.estimate.machine import Machine
+from tunelang.estimate.memory import Memory
+from tunelang.estimate.needs import Need
 from tunelang.estimate.parameters import Architecture
 from tunelang.estimate.remedies import remedies
+from tunelang.estimate.reserve import Band, Fits
 from tunelang.estimate.ways import layouts, micros
 from tunelang.estimate.work import Work
 
@@ -71,6 +75,22 @@ def test_the_choice_is_the_fastest_that_fits() -> None:
     assert all(one.seconds > least * (1 + ALIKE) for one in before)
 
 
+def test_a_simpler_layout_is_taken_only_where_it_is_about_as_fast() -> None:
+    """6 % slower loses, 4 % slower wins; only what fits counts, else what needs least."""
+
+    def one(seconds: float, verdict: Fits, peak: float = 1.0) -> Tried:
+        band = Band(peak, peak, peak, peak)
+        return Tried(Layout(1), Need(Memory({}, {"end": peak}, "end"), band, verdict), seconds)
+
+    slow, near, fast = one(106, "yes"), one(104, "yes"), one(100, "yes")
+    assert best((slow, near, fast)) is near
+    assert best((one(1, "no"), one(1, "tight"), slow)) is slow
+    tight = one(200, "tight")
+    assert best((one(1, "no"), tight)) is tight
+    small = one(300, "no", 2.0)
+    assert best((one(1, "no", 3.0), small)) is small
+
+
 def test_the_ladder_has_every_layout_with_one_reason() -> None:
     """The chosen first, then those that fit, tight ones, and those that do not, by memory."""
     work, machine = llama(), cards("H100-80GB", 8)
@@ -117,9 +137,13 @@ def test_remedies_are_the_smallest_changes_that_fit(
     assert all(one.peak <= 0.85 * usable for one in found if one.field != "gpu")
 
 
-def test_the_length_proposed_is_the_longest_that_fits() -> None:
+@pytest.mark.parametrize("written", [20000, 16384, 13000, 12000, 10048])
+def test_the_length_proposed_is_the_longest_that_fits(written: int) -> None:
     """A multiple of 64; with 64 tokens more it does not fit."""
-    work, card = llama(weights="lora", rank=16, length=8192, mean_length=8192), cards("RTX 4090")
+    size = {"length": written, "mean_length": written}
+    work, card = llama(weights="lora", rank=16, **size), cards("RTX 4090")
+    too_long = fit(work, card)
+    assert too_long and too_long.fits != "yes"
     (length,) = [one.value for one in remedies(work, card) if one.field == "length"]
     assert isinstance(length, int) and length % 64 == 0
     shorter = fit(replace(work, length=length, mean_length=length), card)

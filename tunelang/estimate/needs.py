@@ -11,16 +11,18 @@ from math import ceil
 from tunelang.estimate import reserve
 from tunelang.estimate.disk import checkpoint_bytes, product_bytes
 from tunelang.estimate.layout import Layout
-from tunelang.estimate.load import Load
+from tunelang.estimate.load import OWN, Load
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.memory import Memory
 from tunelang.estimate.predicted import Estimate
 from tunelang.estimate.reserve import Band, Fits
 from tunelang.estimate.roles import Critic, Roles, step_memory
+from tunelang.estimate.states import host_bytes
 from tunelang.estimate.time import operations, step_seconds, update_seconds
 from tunelang.estimate.work import Work
 
 SMALL = 10_000_000  # parameters below which a second thread costs more than it brings
+HOST_SHARE = 0.85  # of the memory beside GPUs, as of that on them: the rest is everything else's
 CPU_SHARE = 0.5  # of a CPU machine's memory: the rest is everything else's
 SAMPLED = 64  # episodes that one process samples at once, at most (train/policy_run.py)
 
@@ -32,6 +34,7 @@ class Need:
     memory: Memory
     band: Band
     fits: Fits
+    host: float = 0.0  # of one machine, beside its devices
 
     @property
     def peak(self) -> float:
@@ -51,9 +54,17 @@ def used(parameters: int, machine: Machine, *, alone: bool) -> Machine:
 
 def need(work: Work, machine: Machine, layout: Layout) -> Need:
     """What one device needs for a step that is laid out so."""
-    found = step_memory(load_of(work, layout), roles_of(work, layout.devices))
+    load = load_of(work, layout)
+    found = step_memory(load, roles_of(work, layout.devices))
     band = band_of(found.allocated, work, machine, layout)
-    return Need(found, band, reserve.fits(band, offered(machine)))
+    host = host_bytes(load) * layout.devices / layout.nodes
+    return Need(found, band, _fits(band, host, machine), host)
+
+
+def _fits(band: Band, host: float, machine: Machine) -> Fits:
+    """On the device, and beside it where that memory's size is known."""
+    room = machine.host is None or host <= HOST_SHARE * machine.host
+    return reserve.fits(band, offered(machine)) if room else "no"
 
 
 def band_of(allocated: float, work: Work, machine: Machine, layout: Layout) -> Band:
@@ -66,7 +77,7 @@ def band_of(allocated: float, work: Work, machine: Machine, layout: Layout) -> B
             loss=layout.loss,
             sharding=layout.sharding,
             devices=layout.devices,
-            trains_all=work.weights == "full",
+            trains_all=work.written == "full",
         )
     return reserve.calibrated(band, machine.calibration)
 
@@ -75,15 +86,17 @@ def load_of(work: Work, layout: Layout) -> Load:
     """One micro-batch on one device."""
     return Load(
         architecture=work.architecture,
-        weights=work.weights,
+        weights=work.written,
         tokens=layout.micro * work.rows * work.positions,
+        length=work.positions,
         rank=work.rank,
         targets=work.targets,
         dora=work.dora,
+        last=work.last,
         checkpointing=layout.checkpointing,
         accumulates=layout.accumulate > work.minibatches,
         width=work.width,
-        masters=work.weights == "full" and work.precision != "fp32" and work.masters,
+        masters=work.written in OWN and work.precision != "fp32" and work.masters,
         optimizer=layout.optimizer,
         loss=layout.loss,
         sharding=layout.sharding,
@@ -144,6 +157,7 @@ def predicted(work: Work, machine: Machine, layout: Layout, need: Need) -> Estim
         peak_low=int(band.low),
         peak_high=int(band.high),
         usable=machine.usable,
+        host=int(need.host),
         disk=product_bytes(work.trained) + checkpoint_bytes(work.trained, work.optimizer),
         flops=operations(work, layout).all * layout.devices,
         tokens_per_second=_tokens(work) / update_seconds(work, machine, layout),

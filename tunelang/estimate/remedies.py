@@ -69,8 +69,7 @@ def _changes(work: Work, machine: Machine) -> Iterator[Change]:
     if work.sharding:
         yield Change("parallel.sharding", "auto", replace(work, sharding=None), machine)
     yield from _shorter(work, machine)
-    for kind in {"full": ("lora", "qlora"), "lora": ("qlora",)}.get(work.weights, ()):
-        yield Change("weights", f"{kind}(rank = {RANK})", _adapter(work, kind), machine)
+    yield from _lighter(work, machine)
     yield from _more(work, machine)
     yield from _larger(work, machine)
 
@@ -102,6 +101,15 @@ def _shorter(work: Work, machine: Machine) -> Iterator[Change]:
         else:
             high = middle - 1
     yield Change("length", low * LENGTHS, _cut(work, low * LENGTHS), machine)
+
+
+def _lighter(work: Work, machine: Machine) -> Iterator[Change]:
+    """Adapters, over 4-bit weights where those of the precision are too many."""
+    for kind in {"full": ("lora", "qlora"), "lora": ("qlora",)}.get(work.weights, ()):
+        changed = _adapter(work, kind)
+        if kind == "qlora" or _fits(changed, machine):
+            yield Change("weights", f"{kind}(rank = {RANK})", changed, machine)
+            return
 
 
 def _cut(work: Work, length: int) -> Work:

@@ -5,16 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from tunelang.estimate.load import NF4, Offload, Sharding
-from tunelang.estimate.parameters import (
-    Architecture,
-    Targets,
-    active_count,
-    count,
-    lora_count,
-    selected_count,
-)
+from tunelang.estimate.load import NF4, Load, Offload, Sharding, trainable
+from tunelang.estimate.parameters import Architecture, Targets, active_count, count
 from tunelang.estimate.roles import Judge, Reference
+
+KINDS = ("full", "lora", "qlora", "ia3", "layers", "head", "experts")  # of Load.weights
 
 
 @dataclass(frozen=True)
@@ -24,8 +19,9 @@ class Work:
     `rows` are the sequences of one row: a preference pair has two. `weights` is the kind whose
     memory is counted, `kind` the one that is written. `share` of the routed experts train where
     weights are `experts`; full tuning without `masters` keeps no fp32 weights beside those of the
-    precision. `held` are bytes of a weight of `qlora`. A policy samples a `batch` at a time and
-    updates on `minibatches` of it; `reference` and `judge` say what scores beside it.
+    precision. `held` are bytes of a weight of `qlora`; `last` layers train where it is `layers`. A
+    policy samples a `batch` at a time and updates on `minibatches` of it; `reference` and `judge`
+    say what scores beside it.
 
     Constraints of the recipe, planned where they are None: `micro`, `recompute` (activations),
     `sharding` and `offload`.
@@ -54,6 +50,7 @@ class Work:
     masters: bool = True
     held: float = NF4
     kind: str = ""
+    last: int = 0
     dora: bool = False
     optimizer: str = "adamw"
     minibatches: int = 1
@@ -82,10 +79,21 @@ class Work:
         """Parameters that one token meets."""
         return active_count(self.architecture)
 
+    @property
+    def written(self) -> str:
+        """The kind of weights as memory tells kinds apart."""
+        return self.kind if self.kind in KINDS else self.weights
+
     @cached_property
     def trained(self) -> int:
-        if self.weights == "full":
-            return self.parameters
-        if self.weights == "experts":
-            return selected_count(self.architecture, self.share)
-        return lora_count(self.architecture, self.rank, self.targets)
+        load = Load(
+            self.architecture,
+            self.written,
+            tokens=0,
+            rank=self.rank,
+            targets=self.targets,
+            dora=self.dora,
+            last=self.last,
+            share=self.share,
+        )
+        return trainable(load)

@@ -59,11 +59,22 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
         rows=declared.method.sequences,
         masters=fields.get("masters") != "none",
         held=_held(fields),
+        last=_last(fields, architecture),
         share=experts.share(fields) if kind.like == "experts" else 0.0,
         **_policy(step, declared, typical),
         **_others(step, declared, context),
         **_fixed(declared),
     )
+
+
+def _last(fields: Mapping[str, Any], architecture: Architecture) -> int:
+    """How many layers train where `weights = layers(...)` names some; 0 for other kinds."""
+    if fields.get("last"):
+        return int(fields["last"])
+    if fields.get("from") is None and fields.get("to") is None:
+        return 0
+    to = fields.get("to")
+    return int(architecture.layers - 1 if to is None else to) - int(fields.get("from") or 0) + 1
 
 
 def _fixed(declared: Declared) -> dict[str, Any]:
