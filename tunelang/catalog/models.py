@@ -29,9 +29,10 @@ class Model:
     """A repository of the hub: the parts of its config.json that counts and estimates need.
 
     `context` is in tokens; `template` names how tuned models write turns, empty for others.
-    `stated` is what the repository says of its size, to three digits, or to the parameter where it
-    is `exact`. `alike` are the other repositories with the same config.json; `note` is what a
-    count does not tell.
+    `stated` is what its page on the hub says of its size, to three digits, or to the parameter
+    where it is `exact` (both written down from memory of the pages, before they were counted).
+    `alike` are the other repositories with the same config.json; `note` is what a count does not
+    tell.
     """
 
     id: str
