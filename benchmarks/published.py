@@ -19,6 +19,7 @@ from tunelang.estimate.architecture import Architecture, Experts
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.load import Load, Sharding
 from tunelang.estimate.machine import Machine
+from tunelang.estimate.parameters import count
 from tunelang.estimate.work import Work
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
@@ -43,7 +44,20 @@ def blind(row: Row) -> bool:
 
 
 def architecture(row: Row) -> Architecture:
-    """From a row's own numbers. MPT is the one whose feed-forwards are not gated."""
+    """From a row's own numbers; embeddings are tied where that is nearer to its parameters.
+
+    They are in MPT, whose rows count learned positions of up to 65,536 tokens, too.
+    """
+    loose = untied(row)
+    if not loose.gated:
+        return replace(loose, tied=True)
+    stated = float(row["params_b"]) * 1e9
+    tied = replace(loose, tied=True)
+    return tied if abs(count(tied) - stated) < abs(count(loose) - stated) else loose
+
+
+def untied(row: Row) -> Architecture:
+    """MPT is the one whose feed-forwards are not gated."""
     name = row["model"]
     plain = name.startswith("MPT")
     heads = int(row["heads"])
@@ -58,7 +72,7 @@ def architecture(row: Row) -> Architecture:
         ffn=int(row["ffn"]),
         vocab=int(row["vocab"]),
         positions=int(row["seq_len"]),
-        tied=plain,
+        tied=False,
         family=FAMILIES.get(name, "llama"),
         layout="starcoder2" if plain else "llama",
         norm="layer" if plain else "rms",
