@@ -28,12 +28,13 @@ HOME = str(default_home())
 MISTAKE = ("lr = ", "learning_rate = ")
 
 
-def printed(command: list[str]) -> str:
-    """What a command prints on a terminal, colours included."""
+def printed(command: list[str], *, findings: bool) -> str:
+    """What a command prints on a terminal, colours included; its findings only where asked for."""
     ours, theirs = os.openpty()
     settings = {"COLUMNS": str(WIDTH), "LINES": "60", "TERM": "xterm-256color"}
+    errors = theirs if findings else subprocess.DEVNULL
     process = subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | settings, stdin=theirs, stdout=theirs, stderr=theirs
+        command, cwd=ROOT, env=os.environ | settings, stdin=theirs, stdout=theirs, stderr=errors
     )
     os.close(theirs)
     out = b""
@@ -46,7 +47,7 @@ def printed(command: list[str]) -> str:
 
 def picture(name: str, shown: str, command: list[str], *, after: str = "", hide: str = "") -> None:
     """One SVG: the command as it is typed, and what it prints (from the line with `after` on)."""
-    text = printed([sys.executable, "-m", "tunelang", *command])
+    text = printed([sys.executable, "-m", "tunelang", *command], findings=name != "plan")
     text = text.replace(hide, "").replace(HOME, "~/.local/share/tunelang")
     text = re.sub(r"\x1b\[[0-9;?]*[A-LN-Za-ln-z]", "", text)
     if after and after in text:
@@ -67,7 +68,7 @@ def main() -> None:
         hide = f"{Path(folder).name}/"
         picture("check", "tunelang check recipes/typo.tune", ["check", name], hide=hide)
     llama = "recipes/llama-8b-rlhf.tune"
-    picture("plan", f"tunelang plan {llama}", ["plan", llama], after=llama)
+    picture("plan", f"tunelang plan {llama}", ["plan", llama])
     quick = "recipes/quickstart.tune"
     picture("run", f"tunelang run {quick}", ["run", "--plain", quick], after="stage   before")
 
