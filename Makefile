@@ -4,13 +4,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test test-slow test-gpu test-slurm lint vsix clean
+.PHONY: quickstart test test-slow test-gpu test-cluster lint vsix clean
 
 quickstart: $(VENV)/train.done
 	$(BIN)/tunelang run recipes/quickstart.tune
 
 test: $(VENV)/dev.done
-	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not slurm" -n 2 --dist loadfile
+	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu and not cluster" -n 2 --dist loadfile
 
 test-slow: $(VENV)/dev.done
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
@@ -19,11 +19,12 @@ test-slow: $(VENV)/dev.done
 test-gpu: $(VENV)/dev.done
 	$(BIN)/python -m pytest -m gpu tests/gpu
 
-# A Slurm of its own on the loopback, as root; Debian's packages are installed where it is missing.
-test-slurm: $(VENV)/dev.done
-	command -v slurmctld >/dev/null || { apt-get -qq update && \
-	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y slurm-wlm munge; }
-	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/integration
+# As root: a Slurm of its own on the loopback, and two hosts as network namespaces. Debian's packages
+# are installed where they are missing.
+test-cluster: $(VENV)/dev.done
+	command -v slurmctld >/dev/null && command -v ip >/dev/null || { apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y slurm-wlm munge iproute2; }
+	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/integration
 
 lint: $(VENV)/dev.done
 	$(BIN)/ruff format --check .

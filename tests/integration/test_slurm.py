@@ -1,6 +1,6 @@
 """Slurm for real: a recipe through `--launcher slurm`, left, taken up again, killed and requeued.
 
-`make test-slurm` installs Debian's Slurm where it is missing, and runs this as root.
+`make test-cluster` installs Debian's Slurm where it is missing, and runs this as root.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from slurm import Slurm, missing
 from tunelang.run.store import Store
 
 pytestmark = [
-    pytest.mark.slurm,
+    pytest.mark.cluster,
     pytest.mark.skipif(bool(missing()), reason=f"Slurm cannot be started: {missing()}"),
 ]
 ROOT = Path(__file__).parents[2]

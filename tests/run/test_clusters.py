@@ -53,7 +53,12 @@ def test_scripts_are_of_any_shell(kind: str) -> None:
     for script in scripts:
         subprocess.run(["sh", "-n"], input=script, text=True, check=True)
         if shutil.which("shellcheck"):
-            subprocess.run(["shellcheck", "-s", "sh", "-e", "SC1090,SC2016", "-"], input=script, text=True, check=True)
+            subprocess.run(
+                ["shellcheck", "-s", "sh", "-e", "SC1090,SC2016", "-"],
+                input=script,
+                text=True,
+                check=True,
+            )
 
 
 def test_train_jobs_are_what_kubeflow_accepts() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tunelang import registry
 from tunelang.launch import scripts
-from tunelang.launch.scheduler import Scheduler
-from tunelang.plan.ir import Plan, Submit
+from tunelang.launch.scheduler import Scheduler, submits
+from tunelang.plan.ir import Plan, Step, Submit
 
 
 def files(plan: Plan) -> dict[str, str]:
@@ -33,16 +33,18 @@ def schedulers() -> tuple[Scheduler, ...]:
 
 
 def submitted(plan: Plan, kind: str | None) -> Plan:
-    """The plan with every step sent to a scheduler, options kept where it is the same; None: run
-    here."""
+    """The plan with every step sent to one scheduler, None: to none.
 
-    def sent(own: Submit | None) -> Submit | None:
-        return own if own and own.kind == kind else Submit(kind=kind) if kind else None
+    Options stay where it is the plan's own; see `submits` for steps that have none.
+    """
 
-    steps = [
-        step.model_copy(
-            update={"place": step.place.model_copy(update={"submit": sent(step.place.submit)})}
-        )
-        for step in plan.steps
-    ]
-    return plan.model_copy(update={"steps": steps})
+    def sent(step: Step, submit: Submit | None) -> Step:
+        return step.model_copy(update={"place": step.place.model_copy(update={"submit": submit})})
+
+    if kind is None:
+        return plan.model_copy(update={"steps": [sent(step, None) for step in plan.steps]})
+    found = [step.place.submit for step in plan.steps]
+    own = [one if one and one.kind == kind else None for one in found]
+    kept = own if any(own) else [Submit(kind=kind)] * len(own)
+    bare = plan.model_copy(update={"steps": list(map(sent, plan.steps, kept))})
+    return plan.model_copy(update={"steps": [sent(*each) for each in submits(bare)]})

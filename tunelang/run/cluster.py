@@ -139,8 +139,10 @@ def _rejoin(cluster: Cluster) -> None:
     known = cluster.scheduler.states(steps) if steps else {}
     for step in steps:
         status = known.get(job_name(step))
-        ended = status is not None and status.word == "ended" and not _shared(cluster)
-        if status is not None and (ended or status.word in ("waiting", "running")):
+        if status is None or status.word == "failed":
+            continue
+        made = not _shared(cluster) or cluster.run.store.has(step.key)  # since we looked, perhaps
+        if status.word != "ended" or made:
             _begin(cluster, step, status, earlier=True)
 
 
@@ -193,6 +195,8 @@ def _look(cluster: Cluster) -> None:
     """What has become of every job since the last look."""
     known = cluster.scheduler.states([job.step for job in cluster.live])
     for job in cluster.live:
+        if job.step.name not in cluster.jobs:  # behind one that has failed in this look
+            continue
         _tell(cluster, job, known.get(job_name(job.step)))
         _hear(cluster, job)
         _settle(cluster, job, known.get(job_name(job.step)))
