@@ -216,7 +216,7 @@ def test_adapters_of_a_policy_stand_on_one_base(tmp_path: Path) -> None:
     told = reasons(step(planned(tmp_path, POLICY.replace("KIND", "lora(rank = 8)")), "policy"))
     assert "reference, value and reward on the base of what trains: 44.9 GiB less" in told
     told = reasons(step(planned(tmp_path, POLICY.replace("KIND", "full")), "policy"))
-    assert "reference, value and reward held whole" in told
+    assert "reference, value and reward: models of their own" in told
 
 
 PREFERRED = """hardware box { gpu = "H100-80GB" }

@@ -42,8 +42,9 @@ def _lines(work: Work, step: Step) -> Iterator[str]:
         spared = f"{len(shared) * size:.1f} GiB less than models of their own would take"
         yield f"{_names(shared)} on the base of what trains: {spared}"
     if own:
-        why = "every weight trains" if work.weights == "full" else "not on the base of what trains"
-        yield f"{_names(own)} held whole, {size:.1f} GiB of weights each: {why}"
+        why = "every weight trains" if work.weights == "full" else "they rest on other weights"
+        number = "models of their own" if len(own) > 1 else "a model of its own"
+        yield f"{_names(own)}: {number}, {size:.1f} GiB of weights each on a device, as {why}"
     if roles.reference == "computed":
         yield f"no reference in memory: its log-probabilities are computed, {size:.1f} GiB less"
 
