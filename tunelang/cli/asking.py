@@ -48,7 +48,8 @@ def unknown(code: str, name: str, what: str, word: str, known: tuple[str, ...]) 
     from tunelang.recipe.names import nearest
 
     guess = nearest(word, known)
-    help = f"did you mean `{guess}`?" if guess else f"there are {', '.join(known)}"
+    every = "`tunelang gpus` lists them" if what == "GPU" else f"there are {', '.join(known)}"
+    help = f"did you mean `{guess}`?" if guess else every
     return error(code, name, f"no {what} named `{word}` is in the catalogue", None, help=help)
 
 
