@@ -16,21 +16,22 @@ from tunelang.estimate.calibration import Calibration
 
 GIB = 2**30
 
-# Group -> median and nine in ten.
+# Group -> median, nine in ten and worst.
 ALLOCATED = {
-    "fused loss or one GPU": (0.004, 0.015),
-    "sharded (FSDP), all logits": (0.003, 0.015),
-    "one GPU, blind models": (0.015, 0.06),
-    "sharded, blind models": (0.022, 0.075),
+    "fused loss or one GPU": (0.004, 0.015, 0.02),
+    "sharded (FSDP), all logits": (0.003, 0.015, 0.018),
+    "one GPU, blind models": (0.015, 0.06, 0.11),
+    "sharded, blind models": (0.022, 0.075, 0.09),
 }
 
 
 def test_allocated_bytes() -> None:
     """Bytes of tensors of 172 runs: full, LoRA, QLoRA, one to four GPUs, five sets of versions."""
     found = {one.name: one for one in accuracy.memory_errors()}
-    for name, (median, p90) in ALLOCATED.items():
-        assert found[name].median < median, name
-        assert found[name].p90 < p90, name
+    for name, limits in ALLOCATED.items():
+        one = found[name]
+        reached = (one.median, one.p90, one.worst)
+        assert all(error < limit for error, limit in zip(reached, limits, strict=True)), one.name
     assert sum(len(one.signed) for one in found.values()) == 172
 
 
