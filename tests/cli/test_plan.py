@@ -126,6 +126,11 @@ def test_the_bar_has_the_colour_of_the_verdict(large: Findings, share: float, co
     assert ESCAPES.sub("", painted) == show(one, width=100)
 
 
+def test_a_column_without_entries_has_no_head(large: Findings, small: Findings) -> None:
+    """Nothing costs where the recipe names no price."""
+    assert "cost" in show(made(large)) and "cost" not in show(made(small))
+
+
 def test_bars_and_bands() -> None:
     """Eighths of a cell; a unit is said once where both ends have it."""
     assert [bar(share, 4) for share in (0, 0.5, 0.53, 1, 2)] == [
@@ -228,6 +233,14 @@ def test_the_folder_is_the_same_every_time(tmp_path: Path) -> None:
     for name in mine:
         assert name == "README.md" or any(name.startswith(each) for each in folder.ABOUT), name
     assert all(f"`{each}`" in readme for each in ("plan.json", "steps/", "launch/"))
+
+
+def test_a_folder_that_cannot_be_written_is_a_finding(tmp_path: Path) -> None:
+    """A file stands where the folder would be."""
+    (tmp_path / "out").write_text("mine")
+    done = tunelang("plan", str(SMALL), "-o", str(tmp_path / "out"), home=tmp_path)
+    assert done.returncode == 1 and "TL012" in done.stderr
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_configurations_say_what_the_place_says(large: Findings) -> None:

@@ -126,7 +126,17 @@ def states(made: Plan) -> dict[str, State]:
 
 
 def _write(made: Plan, folder: Path) -> None:
-    """All files of the plan's folder, each written aside and renamed; scripts can be executed."""
+    """The plan's folder; where it cannot be written, that is a finding."""
+    try:
+        _files(made, folder)
+    except OSError as problem:
+        message = f"`{folder}` cannot be written: {problem.strerror}"
+        show_findings([error("TL012", "unreadable-file", message, None)])
+        raise typer.Exit(1) from None
+
+
+def _files(made: Plan, folder: Path) -> None:
+    """Each written aside and renamed; scripts can be executed."""
     from tunelang.launch.folder import files as launch_files
     from tunelang.plan.folder import files, stale
     from tunelang.run.store import write_atomic

@@ -47,7 +47,7 @@ def show(
     pen = Painted(colour)
     rows = [_row(step, told.get(step.name, State())) for step in plan.steps]
     ends = [_total(plan, told), *_budget(plan, told)]
-    grid = Grid([Row(HEAD, dict.fromkeys(range(5), DIM)), *rows, *ends], width, pen)
+    grid = Grid([_head([*rows, *ends]), *rows, *ends], width, pen)
     rule = pen("─" * grid.width, DIM)
     lines = [*_title(plan, pen), "", grid.line(grid.rows[0]), rule]
     for step, row in zip(plan.steps, rows, strict=True):
@@ -58,6 +58,13 @@ def show(
 
 def _title(plan: Plan, pen: Painted) -> Iterator[str]:
     yield pen(plan.recipe, BOLD) + (f" with profile {plan.profile}" if plan.profile else "")
+
+
+def _head(rows: Sequence[Row]) -> Row:
+    """The names of the columns that have something in them."""
+    used = [any(row.cells[i] for row in rows) for i in range(5)]
+    names = (name if one else "" for name, one in zip(HEAD, used, strict=True))
+    return Row(tuple(names), dict.fromkeys(range(5), DIM))
 
 
 def _row(step: Step, state: State) -> Row:
