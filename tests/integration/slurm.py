@@ -40,7 +40,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2
 JobRequeue=1
 KillWait=10
 ReturnToService=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory={memory} State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -65,7 +65,8 @@ class Slurm:
         (folder / "state").mkdir()
         host = socket.gethostname().partition(".")[0]
         ports = {"ctld": _port(), "slurmd": _port()}
-        config.write_text(CONFIG.format(host=host, folder=folder, **ports))
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20 * 3 // 4
+        config.write_text(CONFIG.format(host=host, folder=folder, memory=memory, **ports))
 
     def start(self) -> None:
         key = self.folder / "munge.key"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from tunelang.diagnostic import Diagnostic, error
 from tunelang.plan.ir import Plan, Step, StoreModel, StoreSource
+from tunelang.recipe.names import nearest
 from tunelang.run.store import Store
 
 PLAN = "plan.json"
@@ -38,8 +38,8 @@ def narrowed(plan: Plan, only: str, store: Store) -> Plan | Diagnostic:
     names = {step.key: step.name for step in plan.steps}
     step = next((step for step in plan.steps if step.name == only), None)
     if step is None:
-        near = difflib.get_close_matches(only, names.values(), 1) or list(names.values())[:1]
-        help = f"did you mean `{near[0]}`?" if near else ""
+        guess, known = nearest(only, names.values()), ", ".join(names.values())
+        help = f"did you mean `{guess}`?" if guess else f"its stages are {known}"
         return error("TL101", "unknown-name", f"the plan has no stage `{only}`", None, help=help)
     missing = [key for key in needs(step) if not store.has(key)]
     if missing and not store.has(step.key):
