@@ -55,8 +55,13 @@ class Machine:
         """As one process has it that no others run beside: all memory and cores of a CPU."""
         if self.kind == "gpu":
             return self
-        size = {"memory": self.memory * self.count, "usable": self.usable * self.count}
-        return replace(self, count=1, cores=self.cores * self.count, **size)
+        return replace(
+            self,
+            count=1,
+            memory=self.memory * self.count,
+            usable=self.usable * self.count,
+            cores=self.cores * self.count,
+        )
 
 
 @cache
