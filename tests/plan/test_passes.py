@@ -171,6 +171,15 @@ def test_devices_of_all_machines_share_a_batch(tmp_path: Path) -> None:
     )
 
 
+def test_sizes_are_of_all_machines(tmp_path: Path) -> None:
+    """`data` counts the devices of every node: 8 of 16 are refused, and the fix writes 16."""
+    text = 'hardware box { gpu = "H100-80GB", count = 8, nodes = 2 }\n' + CHAT
+    found = found_in(tmp_path, text.replace("BODY", "parallel { data = 8 }")).found
+    (wrong,) = [one for one in found if one.code == "TL705"]
+    assert "8 devices and has 16" in wrong.message and wrong.fix
+    assert wrong.fix.edits[0].text == "16"
+
+
 def test_a_launcher_is_kept_to(tmp_path: Path) -> None:
     """DeepSpeed's own starts its own engine; one process is started as it is; `local` cannot start
     two."""
