@@ -17,6 +17,7 @@ from tunelang.plan.ir import Place, Step
 REDUCE_BUCKET, PREFETCH_BUCKET = 50_000_000, 50_000_000
 LIVE = 500_000_000
 PERSIST = 100_000  # smaller parameters (norms, biases) stay whole: DeepSpeed's own default
+HEADS = ("reward_modeling", "ppo")  # methods that train a scalar head beside the model
 NEVER = 1_000_000_000  # updates between DeepSpeed's own lines of progress: the worker reports
 
 
@@ -38,13 +39,23 @@ def deepspeed_config(step: Step) -> dict[str, Any]:
         "gradient_accumulation_steps": place.accumulate,
         "managed_gradient_accumulation": False,  # the worker says when an update ends
         "gradient_clipping": float(step.fields.get("max_grad_norm", 1.0)),
-        "bf16": {"enabled": step.precision != "fp32"},
+        "bf16": {"enabled": halved(step)},
         "zero_optimization": _zero(place),
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": NEVER,
         "wall_clock_breakdown": False,
     }
+
+
+def halved(step: Step) -> bool:
+    """Do weights that train compute in bf16, and only their optimizer's masters in fp32?
+
+    DeepSpeed knows one type for all that trains. A head is read in fp32 and adapters are held so
+    (L13, L14), and where there are any, everything that trains is: autocast does the rest.
+    """
+    whole = step.weights is not None and step.weights.kind == "full"
+    return step.precision != "fp32" and whole and step.method not in HEADS
 
 
 def _zero(place: Place) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def needs_bitsandbytes(step: Step, job: Job) -> bool:
 def tell(job: Job, found: Diagnostic) -> None:
     """Say why the step ends; on a disk too full for one more event, on stderr only."""
     sys.stderr.write(f"{found.code} {found.name}: {found.message}\n")
-    with suppress(OSError):
+    with suppress(OSError, KeyboardInterrupt):  # the launcher ends who waits
         if job.leads or not told_by_first(job):
             job.emit(failed(found))
 

@@ -23,6 +23,7 @@ from tunelang.train import forward
 from tunelang.train.engines.body import Body, bodies
 from tunelang.train.engines.engine import Unit
 from tunelang.train.engines.group import Group
+from tunelang.train.model import cast
 
 T = TypeVar("T")
 CLASSES = {  # deepspeed/runtime/engine.py, _configure_zero_optimizer
@@ -61,6 +62,8 @@ class Zero(Group):
     def _trained(self, body: Body, unit: Unit) -> Any:
         optimizer = unit.make(unit.named)  # before weights are cut: matrices decay, vectors do not
         if self.stage == 3:
+            if self.config["bf16"]["enabled"]:  # which DeepSpeed leaves to who made the weights
+                cast(body, "bf16")
             deepspeed.zero.Init(module=body, config_dict_or_path=self.config)
         engine, *_ = deepspeed.initialize(model=body, optimizer=optimizer, config=self.config)
         if self.stage == 3:
@@ -77,6 +80,9 @@ class Zero(Group):
             kind = type(engine.optimizer).__name__
             if kind != CLASSES[self.stage]:
                 found.append(f"`{name}` has a {kind}")
+            types = {one.dtype for one in engine.parameters() if one.requires_grad}
+            if types != {torch.bfloat16 if self.config["bf16"]["enabled"] else torch.float32}:
+                found.append(f"`{name}` is held as {types}")
             if engine.zero_optimization_stage() != self.stage:
                 found.append(f"`{name}` is in stage {engine.zero_optimization_stage()}")
             if engine.dp_world_size != self.world:
