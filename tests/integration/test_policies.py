@@ -25,7 +25,7 @@ from policies import make_judge, step_of
 from safetensors.torch import load_file
 from workshop import Shop, instructions, part, place, texts, training
 
-from tunelang.plan.ir import Batch
+from tunelang.plan.ir import Batch, Gate, Measure
 
 HERE = Path(__file__).parent
 SLOW = pytest.mark.slow
@@ -36,13 +36,20 @@ CLOSE = {"fp32": 1e-4, "bf16": 2e-2}
 DRIFT = {"fp32": 1e-4, "bf16": 2e-3}
 ANSWERS = {"reward": {"kind": "exact_match", "after": "", "case": True}}
 TEXTS = part("text", texts(), name="texts", hold_out=None)
+GATE = Gate(
+    measure=Measure(text="perplexity(texts)", metric="perplexity", data=TEXTS),
+    compare="<",
+    bound=1e6,
+    enforce=True,
+    place="r.tune:1",
+)
 FULL: dict[str, Any] = {"weights": "full", "lr": 1e-4}
 # Six episodes in two updates of three: with one at a time, a process computes one for nothing.
 CASES: dict[str, dict[str, Any]] = {
     "ppo full": FULL | {"batch": Batch(size=6, noun="episodes")},
     "ppo lora": {"pretraining": TEXTS, "batch": Batch(size=6, noun="episodes")},
     "grpo full": FULL | {"method": "grpo"},
-    "grpo lora": {"method": "grpo"},
+    "grpo lora": {"method": "grpo", "gates": [GATE]},
     "rloo lora": {
         "method": "rloo",
         "fields": ANSWERS,

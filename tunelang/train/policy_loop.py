@@ -85,11 +85,12 @@ def weights(this: Run) -> dict[str, Tensor] | None:
 def taken(this: Run, gates: list[gauges.Gauge], measured: Sequence[Asked]) -> dict[str, float]:
     """The stage's own metrics; under a gate's words, those of the policy on the gate's rows."""
     own, policy = measure(this, measured), this.who.policy
-    return own | gauges.measure(
-        gates,
-        own,
-        lambda part: policy.compute(lambda model: evaluate.measure(model, part, this.who.lens)),
-    )
+    with torch.no_grad():  # an engine has to know that nothing comes back
+        return own | gauges.measure(
+            gates,
+            own,
+            lambda part: policy.compute(lambda model: evaluate.measure(model, part, this.who.lens)),
+        )
 
 
 def train(this: Run, measured: Sequence[Asked]) -> None:
