@@ -171,6 +171,19 @@ def test_devices_of_all_machines_share_a_batch(tmp_path: Path) -> None:
     )
 
 
+def test_a_search_of_shares_runs_in_one_process(tmp_path: Path) -> None:
+    """The tasks of a mix are shared out; with DoReMi they are not, and the plan says so."""
+    text = """hardware box { gpu = "H100-80GB", count = 2 }
+mix both { talks = 50%, more = 50% }
+data more extends talks { }
+stage many: multi_task { model = small, data = both, template = "chatml", SHARES on = box }
+"""
+    shared = step(planned(tmp_path, text.replace("SHARES", "")), "many").place
+    alone = step(planned(tmp_path, text.replace("SHARES", "shares = doremi,")), "many").place
+    assert (shared.processes, alone.processes) == (2, 1)
+    assert "runs in one process" in "\n".join(alone.reasons)
+
+
 def test_sizes_are_of_all_machines(tmp_path: Path) -> None:
     """`data` counts the devices of every node: 8 of 16 are refused, and the fix writes 16."""
     text = 'hardware box { gpu = "H100-80GB", count = 8, nodes = 2 }\n' + CHAT

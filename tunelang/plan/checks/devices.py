@@ -13,7 +13,7 @@ from tunelang.plan.checks.hardware import placed
 from tunelang.plan.ir import Plan, Step
 from tunelang.plan.machines import hardware_of, starter_of
 from tunelang.plan.passes.context import Context
-from tunelang.plan.passes.works import architecture_of
+from tunelang.plan.passes.works import architecture_of, shared_as
 from tunelang.recipe.model import Declared
 from tunelang.rules.edits import setting
 
@@ -79,7 +79,7 @@ def idle_gpus(plan: Plan, context: Context) -> Iterator[Diagnostic]:
     """
     for step, stage, machine in placed(plan, context):
         assert step.weights
-        why = able.alone(step.method, step.weights.kind)
+        why = able.alone(shared_as(step), step.weights.kind)
         if why and machine.devices > 1:
             asked = stage.get("parallel.data") is not None
             yield (_not_shared if asked else _alone)(step, stage, (machine, why), context)

@@ -10,6 +10,7 @@ from tunelang.estimate import able
 from tunelang.plan.ir import Plan, Schedule, Step
 from tunelang.plan.machines import machine_of
 from tunelang.plan.passes.context import Context
+from tunelang.plan.passes.works import shared_as
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared, Recipe, Sweep
 from tunelang.rules.edits import setting
@@ -50,7 +51,7 @@ def batch_not_divisible(plan: Plan, context: Context) -> Iterator[Diagnostic]:
 def _devices(step: Step, stage: Declared, recipe: Recipe) -> int:
     """Those that share the stage's batch."""
     machine = machine_of(stage, recipe)
-    shared = step.weights and able.shardings(step.method, step.weights.kind)
+    shared = step.weights and able.shardings(shared_as(step), step.weights.kind)
     return machine.devices if machine and shared else 1
 
 

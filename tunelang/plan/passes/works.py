@@ -32,6 +32,13 @@ def architecture_of(step: Step, context: Context) -> Architecture | None:
     return base.architecture if base else None
 
 
+def shared_as(step: Step) -> str:
+    """The method as `estimate/able.py` knows it: DoReMi's search of shares is another worker's."""
+    shares = step.fields.get("shares")
+    found = shares.get("kind") if isinstance(shares, dict) else None
+    return f"{step.method} {found}" if found == "doremi" else step.method
+
+
 def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
     """What a step has to do, None where its architecture is not known."""
     architecture = architecture_of(step, context)
@@ -44,7 +51,7 @@ def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
     typical = usual(step, context.extents.get(step.name), declared.method.sequences)
     return Work(
         architecture=architecture,
-        method=step.method,
+        method=shared_as(step),
         weights=kind.like,
         kind=kind.name,
         rank=fields.get("rank", 1 if kind.adapter else 0),
