@@ -91,6 +91,15 @@ def test_operations_of_a_token(weights: str, checkpointing: bool, each: int) -> 
     assert done.products / P == pytest.approx(each, rel=0.12)
 
 
+def test_gradients_pass_no_further_than_what_trains() -> None:
+    """The last four of 32 layers: one forward pass, and an eighth of two more."""
+    whole = training(work(), WHOLE, 1.0, 1.0).products
+    some = training(work(kind="layers", last=4), WHOLE, 1.0, 1.0).products
+    assert whole / 3 < some < whole / 2
+    head = work(kind="head")
+    assert training(head, WHOLE, 1.0, 1.0).attention == forward(LLAMA, 1.0, 1.0).attention
+
+
 def test_attention_is_causal() -> None:
     """4 q S / 2 a token and layer, and a window bounds it."""
     done = forward(LLAMA, 1.0, 4096)

@@ -60,28 +60,35 @@ def forward(a: Architecture, tokens: float, length: float, scored: float = 1.0) 
 
 def training(work: Work, layout: Layout, tokens: float, length: float) -> Operations:
     """Forward and backward over `tokens`: gradients of inputs and weights, and recomputation."""
-    blocks, head = matrices(work.architecture)
-    scored = scores(work)
-    again = 1 + layout.checkpointing  # forward passes through the blocks
+    a = work.architecture
+    blocks, head = matrices(a)
+    back = reach(work)
+    again = 1 + back * layout.checkpointing  # forward passes through the blocks
     pieces = 1 + (layout.loss == "chunked")  # a chunked loss computes each piece's logits twice
-    products = blocks * (again + 1) + scored * head * (pieces + 1) + learned(work, again)
-    attention = 4.0 * work.architecture.query * seen(work.architecture, length)
-    return Operations(
-        products=2.0 * tokens * products,
-        attention=tokens * attention * (again + ATTENTION_BACKWARD),
-    )
+    products = blocks * (again + back) + scores(work) * head * (pieces + 1) + learned(work, again)
+    attention = 4.0 * a.query * seen(a, length) * (again + back * ATTENTION_BACKWARD)
+    return Operations(2.0 * tokens * products, tokens * attention)
 
 
-def learned(work: Work, again: int) -> float:
+def reach(work: Work) -> float:
+    """The share of the blocks that gradients pass: down to the lowest one that trains."""
+    if work.written == "head":
+        return 0.0
+    if work.written == "layers" and work.last:
+        return min(1.0, work.last / work.architecture.layers)
+    return 1.0
+
+
+def learned(work: Work, again: float) -> float:
     """Parameters a token is multiplied with for gradients of weights, adapters' own passes too."""
     a = work.architecture
     blocks, head = matrices(a)
-    if work.weights == "full":
+    if work.written == "full":
         return blocks + scores(work) * head
-    if work.weights == "experts" and a.experts:
+    if work.written == "experts" and a.experts:
         return work.share * a.experts.layers * a.experts.active * expert_count(a)
-    if work.weights in ("lora", "qlora"):
-        return float(work.trained * (again + 2))
+    if work.written in ("lora", "qlora"):
+        return work.trained * (again + 2)
     return float(min(work.trained, blocks + head))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from tunelang.estimate.activations import activation_bytes
-from tunelang.estimate.flops import passes, updates
+from tunelang.estimate.flops import passes, reach, updates
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.load import Load
 from tunelang.estimate.parameters import Architecture, Targets, chosen, linear_count
@@ -37,11 +37,12 @@ def passing(a: Architecture, weights: str, rank: int, targets: Targets, width: i
 
 def through_memory(work: Work, layout: Layout, tokens: float, scored: float) -> float:
     """Bytes that a micro-batch of a device reads and writes beside its matrix products."""
-    a, passes = work.architecture, 2 + layout.checkpointing
+    a = work.architecture
+    times = 1 + reach(work) * (1 + layout.checkpointing)
     one = passing(a, work.weights, work.rank, work.targets, work.width)
-    moved = tokens * (one * passes + scored * a.vocab * LOGIT * LOGIT_TOUCHED)
+    moved = tokens * (one * times + scored * a.vocab * LOGIT * LOGIT_TOUCHED)
     if work.weights == "qlora":
-        moved += passes * DEQUANTISED * linear_count(a)
+        moved += times * DEQUANTISED * linear_count(a)
     if work.weights == "full" and work.precision != "fp32" and work.masters:
         moved += CAST * work.parameters
     return moved
