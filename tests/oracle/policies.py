@@ -15,14 +15,13 @@ from tunelang.plan.ir import Weights
 from tunelang.train import forward, generate, policy_setup, rollout, trainable
 from tunelang.train.engines.single import Single
 from tunelang.train.evaluate import Lens
-from tunelang.train.experience import Learner, learn
+from tunelang.train.experience import Learner, Settings, learn
 from tunelang.train.experience import rollout as looked_at
 from tunelang.train.generate import Sampling
 from tunelang.train.grpo import Grpo
 from tunelang.train.policy_loop import Algorithm
 from tunelang.train.ppo import Ppo
 from tunelang.train.rloo import Rloo
-from tunelang.train.experience import Settings
 from tunelang.train.roles import POLICY, REWARD, VALUE, Cast, Critic, Judge, Role, recomputed, score
 from tunelang.train.rollout import Episode
 

@@ -6,7 +6,7 @@ tests/oracle; what other versions do differently is in `Load.stack`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tunelang.estimate import mixtures
@@ -48,7 +48,17 @@ def layer(form: Form) -> Layer:
     if a.experts:
         saved += mixtures.saved(form)
     turning = form.width * a.inner + form.wide * a.hidden
-    return Layer(saved, _work(form), turning, 0.0 if trains else norm(form, trains=False))
+    untouched = 0.0 if trains else norm(form, trains=False)
+    if form.weights == "experts":  # nothing needs a gradient before the first chosen experts
+        untouched = saved - mixtures.chosen(form)
+    return Layer(saved, _work(form), turning, untouched)
+
+
+def dense(form: Form) -> Layer:
+    """One of the first layers of a mixture, which have no routed experts."""
+    if form.weights == "experts":
+        return Layer(0.0, 0.0, 0.0, 0.0)
+    return layer(replace(form, architecture=replace(form.architecture, experts=None)))
 
 
 def _inputs(form: Form) -> float:
@@ -94,15 +104,15 @@ def _feed_forward(form: Form) -> float:
 def _work(form: Form) -> float:
     """At the worst moment, where feed-forward's product is differentiated or recomputed."""
     a = form.architecture
-    inner = a.inner
-    gradient = form.wide * a.hidden
+    inner = mixtures.inner(form) if a.experts else a.ffn
+    routed = mixtures.work(form) if a.experts and form.weights != "experts" else 0.0
     if form.own and form.adapts_down:
         # The product, what the adapter makes of it in fp32, and its bf16 copy: recomputed last.
         made = 2.0 * inner + (4.0 * inner if form.stack.autocast else 0.0)
         backward = 4.0 * inner
-        return max(made, backward) + 10.0 * a.hidden
+        return max(made + 10.0 * a.hidden, backward + 10.0 * a.hidden, routed)
     kept = 4 if form.trains or form.adapts_down else 3
-    return (TENSORS - kept) * float(form.width) * inner + gradient
+    return max((TENSORS - kept) * float(form.width) * inner + form.wide * a.hidden, routed)
 
 
 def dequantised_bytes(load: Load) -> float:

@@ -17,7 +17,8 @@ FED = ("gate_proj", "up_proj", "gate_up_proj", "fc1", "c_fc", "dense_h_to_4h")
 
 @dataclass(frozen=True)
 class Form:
-    """Elements inside a layer are `width` bytes, hidden states between layers `wide`."""
+    """Elements inside a layer are `width` bytes, hidden states between layers `wide`; `share` of
+    the routed experts trains."""
 
     architecture: Architecture
     stack: Stack
@@ -25,6 +26,7 @@ class Form:
     rank: int
     targets: Targets
     dora: bool
+    share: float
     width: int
     wide: int
     length: int
@@ -38,6 +40,7 @@ class Form:
             load.rank,
             load.targets,
             load.dora,
+            load.share,
             load.width,
             load.wide,
             load.length or load.tokens,
@@ -59,7 +62,11 @@ class Form:
         """The linear layers with an adapter."""
         if self.weights not in ADAPTERS:
             return {}
-        return chosen(self.architecture, self.targets)
+        found = chosen(self.architecture, self.targets)
+        if not self.architecture.family.startswith("deepseek"):
+            return found
+        # PEFT 0.21 does not reach its shared experts (train/targets.py, `unreached`).
+        return {name: size for name, size in found.items() if name not in (*FED, *DOWN)}
 
     @property
     def adapts_down(self) -> bool:

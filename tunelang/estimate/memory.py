@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tunelang.estimate.activations import dequantised_bytes, layer
+from tunelang.estimate import mixtures
+from tunelang.estimate.activations import dense, dequantised_bytes, layer
 from tunelang.estimate.form import Form, norm
 from tunelang.estimate.gathered import gathered
 from tunelang.estimate.load import Load
@@ -24,7 +25,6 @@ from tunelang.estimate.states import (
     trained_width,
     weight_bytes,
 )
-
 
 # Bytes of an element of hidden states while the last norm is differentiated: four tensors in fp32.
 NORM = 16
@@ -53,7 +53,8 @@ class Parts:
 
     `kept` is saved between forward and backward by all layers, `first` by the first one alone;
     `live` is what the layer in hand holds and makes; `above` what lies between the last layer and
-    the logits; `copies` are bf16 copies of fp32 weights: of all layers, of one, of the head.
+    the logits; `copies` are those of weights that products are computed with: of all layers, of
+    one, of the head; `cached` those that autocast keeps until forward has ended.
     `whole` is what sharding adds, by phase.
     """
 
@@ -67,6 +68,7 @@ class Parts:
     above: float
     words: Logits
     copies: tuple[float, float, float]
+    cached: float
     embedding: float
     gradient: float
 
@@ -90,6 +92,8 @@ def _parts(load: Load, family: str) -> Parts:
     reached = a.layers if load.weights != "layers" else min(load.last or a.layers, a.layers)
     saved = state if load.checkpointing else found.saved * load.tokens
     kept = reached * saved if load.weights != "head" else 0.0
+    if a.dense and a.experts and not load.checkpointing:
+        kept += a.dense * (dense(form).saved - found.saved) * load.tokens
     live = max(found.work * load.tokens, found.turning * load.tokens + dequantised_bytes(load))
     live += found.saved * load.tokens if load.checkpointing else 0.0
     above = (norm(form, trains=load.weights == "full") if load.weights != "head" else 0.0) * (
@@ -107,6 +111,7 @@ def _parts(load: Load, family: str) -> Parts:
         above=above + words.kept + words.held,
         words=words,
         copies=copies,
+        cached=2.0 * linear_count(a) if load.casts and load.checkpointing else 0.0,
         embedding=float(a.vocab * a.hidden),
         gradient=state,
     )
@@ -114,11 +119,11 @@ def _parts(load: Load, family: str) -> Parts:
 
 def _copies(load: Load, head: bool) -> tuple[float, float, float]:
     """bf16 copies that autocast makes of fp32 weights: of all layers, of one, of the head."""
-    if not load.casts:
-        return 0.0, 0.0, 0.0
-    a = load.architecture
-    layers = 2.0 * linear_count(a)
-    return layers, layers / a.layers, 2.0 * a.vocab * a.hidden * head
+    a, layers, top = load.architecture, mixtures.copies(load), 0.0
+    if load.casts:
+        layers += 2.0 * linear_count(a)
+        top = 2.0 * a.vocab * a.hidden * head
+    return layers, layers / a.layers, top
 
 
 def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
@@ -130,9 +135,8 @@ def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
     layers, _, top = p.copies
     saved = p.kept + (0.0 if load.checkpointing else layers)
     waiting = held + saved + p.above
-    cached = layers if load.checkpointing else 0.0  # until autocast ends
     # Replies pass the head in an autocast of its own.
-    logit = max(cached, words.forward) if family == "policy" else cached + words.forward
+    logit = max(p.cached, words.forward) if family == "policy" else p.cached + words.forward
     made = _head(load, p) if head else (0.0, 0.0)
     # Sharded, the head's gradient is whole until its layer is done, in the step's precision.
     width = load.width if load.sharded else trained

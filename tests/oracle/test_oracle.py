@@ -1,0 +1,104 @@
+"""Steps of our own trainer on tensors without contents, against what is stored and the closed form.
+
+What is proven: the closed form of estimate/ agrees with what the code in train/ really holds, by
+group, and the stored figures are those of today's code and versions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from statistics import median
+
+import pytest
+
+from tests.oracle import __main__ as oracle
+from tests.oracle.cases import Case
+from tests.oracle.grid import cases
+from tunelang.catalog import stacks
+from tunelang.plan import engine_config
+
+# One of each kind, the quickest ones.
+LIVE = (
+    Case("llama_1b", rows=2),
+    Case("llama_1b", rows=2, checkpointing=True),
+    Case("llama_1b", rows=2, masters=False),
+    Case("llama_1b", rows=2, weights="lora"),
+    Case("llama_1b", rows=2, weights="qlora", rank=64),
+    Case("mixtral", rows=2, weights="experts", chosen=2),
+    Case("llama_1b", "reward", rows=2, length=1024),
+    Case("llama_1b", "dpo", rows=2, length=1024, prompt=256, reference="own", checkpointing=True),
+)
+
+
+@pytest.fixture(scope="module")
+def errors() -> dict[Case, float]:
+    return oracle.errors()
+
+
+def off(found: dict[Case, float], kinds: Iterable[str] = ()) -> tuple[float, float]:
+    """Median and ninth decile of the errors of some kinds of cases, of all where none is named."""
+    wanted = set(kinds)
+    values = sorted(
+        abs(error) for case, error in found.items() if not wanted or oracle.kind(case) in wanted
+    )
+    assert values
+    return median(values), values[int(0.9 * len(values))]
+
+
+def test_all_of_the_grid_is_stored() -> None:
+    """At least 120 cases, and every one of the grid."""
+    assert len(cases()) >= 120
+    assert set(oracle.stored()) == set(cases())
+
+
+def test_the_closed_form_agrees_with_the_grid(errors: dict[Case, float]) -> None:
+    """All cases together: median within 1 %, nine in ten within 3 %."""
+    middle, most = off(errors)
+    assert middle < 0.01
+    assert most < 0.03
+
+
+@pytest.mark.parametrize(
+    ("kinds", "middle", "most"),
+    [
+        (("dense",), 0.01, 0.03),
+        (("dpo",), 0.01, 0.03),
+        (("reward",), 0.01, 0.03),
+        (("ppo",), 0.01, 0.03),
+        (("grpo", "rloo"), 0.01, 0.03),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_each_group_agrees(
+    kinds: tuple[str, ...], middle: float, most: float, errors: dict[Case, float]
+) -> None:
+    """No group hides behind the others."""
+    found = off(errors, kinds)
+    assert found[0] < middle
+    assert found[1] < most
+
+
+@pytest.mark.parametrize("case", LIVE, ids=lambda case: case.name)
+def test_stored_peaks_are_those_of_the_code(case: Case) -> None:
+    """Measured again here, to the byte; after a change of the trainer: python -m tests.oracle."""
+    from tests.oracle.steps import measured
+
+    assert oracle.peaks_of(measured(case)) == oracle.stored()[case]
+
+
+def test_the_versions_are_those_that_are_pinned() -> None:
+    """Peaks belong to versions: a pin that moves asks for a new measurement."""
+    import peft
+    import torch
+    import transformers
+
+    versions = json.loads(oracle.FILE.read_text("utf-8"))["versions"]
+    assert versions == {each.__name__: each.__version__ for each in (torch, transformers, peft)}
+
+
+def test_buckets_are_those_that_deepspeed_is_told() -> None:
+    """The record of our own stack repeats two figures of plan/engine_config.py."""
+    ours = stacks.find(stacks.OURS)
+    assert ours.zero_bucket == engine_config.REDUCE_BUCKET
+    assert ours.zero_live == engine_config.LIVE
