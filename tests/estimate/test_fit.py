@@ -107,6 +107,21 @@ def test_the_ladder_has_every_layout_with_one_reason() -> None:
     assert short.reason == f"short by {(short.peak - spare) / 2**30:.1f} GiB"
 
 
+def test_memory_beside_the_devices_counts_too() -> None:
+    """Full tuning of 8B waits beside one card in 512 GB; in 64 GB it has no room, and what is told
+    is what the card would need without."""
+    work = llama()
+    large = fit(work, cards("A100-80GB", host=512 * 10**9))
+    small = fit(work, cards("A100-80GB", host=64 * 10**9))
+    without = fit(work, cards("A100-80GB"))
+    assert large and small and without
+    assert large.fits == "yes" and large.layout.offload != "none"
+    assert 0 < large.estimate.host <= 0.85 * 512 * 10**9
+    assert (small.fits, small.estimate.peak) == ("no", without.estimate.peak)
+    said = [one.reason for one in ladder(work, cards("A100-80GB", host=64 * 10**9))]
+    assert any("beside the devices" in reason for reason in said)
+
+
 def test_what_is_not_tried_is_said() -> None:
     """Ways that 4-bit weights have not, memory that nobody named, and what the recipe fixes."""
     work = llama(weights="qlora", kind="qlora", rank=8, micro=2)

@@ -99,4 +99,5 @@ def best(every: tuple[Tried, ...]) -> Tried:
         if fitting:
             least = min(one.seconds for one in fitting) * (1 + ALIKE)
             return next(one for one in fitting if one.seconds <= least)
-    return min(every, key=lambda one: one.need.peak)
+    # What a machine has no room for beside its devices says nothing of the devices.
+    return min(every, key=lambda one: (not one.need.room, one.need.peak))

@@ -76,6 +76,8 @@ def _chosen(one: Tried) -> str:
 
 
 def _left(one: Tried, taken: Tried, usable: float) -> str:
+    if not one.need.room:
+        return f"{one.need.host / GIB:,.0f} GiB beside the devices of a machine are too many"
     if one.need.fits == "no":
         return f"short by {(one.need.peak - usable * ACCEPT) / GIB:.1f} GiB"
     if one.need.fits == "tight" and taken.need.fits == "yes":

@@ -29,12 +29,16 @@ SAMPLED = 64  # episodes that one process samples at once, at most (train/policy
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of one device: what tensors take, and the band of what it must have for them."""
+    """Bytes of one device: what tensors take, and the band of what it must have for them.
+
+    `host` are those of one machine beside its devices; without `room` there are not so many.
+    """
 
     memory: Memory
     band: Band
     fits: Fits
-    host: float = 0.0  # of one machine, beside its devices
+    host: float = 0.0
+    room: bool = True
 
     @property
     def peak(self) -> float:
@@ -58,13 +62,9 @@ def need(work: Work, machine: Machine, layout: Layout) -> Need:
     found = step_memory(load, roles_of(work, layout.devices))
     band = band_of(found.allocated, work, machine, layout)
     host = host_bytes(load) * layout.devices / layout.nodes
-    return Need(found, band, _fits(band, host, machine), host)
-
-
-def _fits(band: Band, host: float, machine: Machine) -> Fits:
-    """On the device, and beside it where that memory's size is known."""
     room = machine.host is None or host <= HOST_SHARE * machine.host
-    return reserve.fits(band, offered(machine)) if room else "no"
+    fits = reserve.fits(band, offered(machine)) if room else "no"
+    return Need(found, band, fits, host, room)
 
 
 def band_of(allocated: float, work: Work, machine: Machine, layout: Layout) -> Band:

@@ -79,10 +79,10 @@ def _worse(one: Tried, work: Work, machine: Machine) -> str:
     """What speaks against a layout that would fit, too."""
     if one.need.fits == "tight":
         return f"tight with {_of(one.need.peak, machine)}"
-    slower = one.seconds / best(tried(work, machine)).seconds - 1
-    return f"{slower:.0%} slower" + (
-        ", since activations must be computed twice" if one.layout.checkpointing else ""
-    )
+    taken = best(tried(work, machine))
+    slower = f"{one.seconds / taken.seconds - 1:.0%} slower"
+    twice = one.layout.checkpointing and not taken.layout.checkpointing
+    return f"{slower}, since activations must be computed twice" if twice else slower
 
 
 def _split(layout: Layout) -> tuple[str, str]:
