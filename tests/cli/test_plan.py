@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tunelang.estimate.calibration import Calibration
-from tunelang.estimate.ladder import ladder
+from tunelang.estimate.ladder import excluded, ladder
 from tunelang.launch.folder import files as launch_files
 from tunelang.plan import folder
 from tunelang.plan.engine_config import accelerate_config, deepspeed_config, zero_stage
@@ -165,7 +165,7 @@ def test_explain_shows_choices_ladder_and_memory(large: Findings, width: int) ->
     """The layout taken comes first, each kind of layout once, and terms add up to the peak."""
     step = made(large).steps[0]
     tried = ladder(*large.works[step.name])
-    text = explain(step, tried, width=width)
+    text = explain(step, tried, excluded(*large.works[step.name]), width=width)
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     rungs = [line for line in lines if line[:2] in ("→ ", "  ", "! ", "✗ ") and " × " in line]

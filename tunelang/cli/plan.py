@@ -85,7 +85,7 @@ def _width() -> int:
 
 def _explain(checked: Findings, stages: Sequence[str], colour: bool) -> None:
     """Each stage in full; names that no stage has are found before any is shown."""
-    from tunelang.estimate.ladder import ladder
+    from tunelang.estimate.ladder import excluded, ladder
     from tunelang.plan.explain import explain
 
     assert checked.plan
@@ -95,9 +95,9 @@ def _explain(checked: Findings, stages: Sequence[str], colour: bool) -> None:
     leave(unknown)
     for number, name in enumerate(dict.fromkeys(stages)):
         work = checked.works.get(name)
-        tried = ladder(*work) if work else []
+        tried, without = (ladder(*work), excluded(*work)) if work else ([], [])
         sys.stdout.write("\n" if number else "")
-        sys.stdout.write(explain(steps[name], tried, width=_width(), colour=colour))
+        sys.stdout.write(explain(steps[name], tried, without, width=_width(), colour=colour))
 
 
 def _unknown(name: str, known: list[str]) -> Diagnostic:

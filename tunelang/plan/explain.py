@@ -21,13 +21,22 @@ MARKS = {"yes": " ", "tight": "!", "no": "✗"}
 
 
 def explain(
-    step: Step, tried: Sequence[Candidate], *, width: int = 100, colour: bool = False
+    step: Step,
+    tried: Sequence[Candidate],
+    excluded: Sequence[str] = (),
+    *,
+    width: int = 100,
+    colour: bool = False,
 ) -> str:
-    """Choices with their reasons, the ladder of what was `tried`, memory by moment and by term."""
+    """Choices with their reasons, the ladder of what was `tried`, memory by moment and by term.
+
+    `excluded` says what was not tried at all, and why.
+    """
     pen = Painted(colour)
     head = f"{pen(step.name, BOLD)}: {method(step)} on {where(step)}"
-    lines = [head, *_way(step, width), *_reasons(step, width)]
+    lines = [head, *_way(step, width), *_listed("because", step.place.reasons, width)]
     lines += ["", *_ladder(step, tried, width, pen)] if tried else []
+    lines += _listed("untried", excluded, width)
     lines += _memory(step.estimate, width, pen) if step.estimate else [_unknown(step)]
     return "\n".join(lines) + "\n"
 
@@ -43,10 +52,10 @@ def _way(step: Step, width: int) -> Iterator[str]:
         yield from _said("runs", " · ".join(parts), width)
 
 
-def _reasons(step: Step, width: int) -> Iterator[str]:
-    about = "because"
-    for reason in step.place.reasons:
-        yield from _said(about, reason, width)
+def _listed(about: str, texts: Sequence[str], width: int) -> Iterator[str]:
+    """What they are of stands before the first."""
+    for text in texts:
+        yield from _said(about, text, width)
         about = ""
 
 

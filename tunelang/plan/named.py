@@ -33,7 +33,9 @@ def named(text: str) -> Named | Diagnostic:
         return _gguf(path)
     if path.is_dir() or path.suffix == ".json":
         file = path / "config.json" if path.is_dir() else path
-        return _file(file, path.name if path.is_dir() else path.stem, file.as_posix())
+        whole = file.resolve()  # `config.json` of the current folder is called as that folder is
+        called = whole.parent.name if file.name == "config.json" else file.stem
+        return _file(file, called, file.as_posix())
     if path.is_file():
         return _missing(f"`{text}` is no config.json and no GGUF file")
     return _hub(text)
