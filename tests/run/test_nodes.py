@@ -77,6 +77,15 @@ def test_a_store_that_is_not_shared_is_told(step, tmp_path, monkeypatch):
     assert said == ["waiting for nodes 1, 2, 3"]
 
 
+def test_an_answer_to_an_earlier_call_is_none(tmp_path, monkeypatch):
+    """A machine that answered the attempt before, and is not there now, is missed."""
+    monkeypatch.setattr(nodes, "PATIENCE", 0.3)
+    (tmp_path / "nodes").mkdir()
+    (tmp_path / "nodes" / "node-1.json").write_text(json.dumps({"call": "old", "token": "old"}))
+    with pytest.raises(UserError):
+        nodes.gather(FIRST, tmp_path, Interrupt(), lambda _: None)
+
+
 def test_ctrl_c_ends_the_waiting(tmp_path):
     interrupt = Interrupt()
     interrupt.count = 1
