@@ -4,7 +4,7 @@ while, whole gradients, and what the first FSDP holds back of frozen layers."""
 from __future__ import annotations
 
 from tunelang.estimate.load import Load
-from tunelang.estimate.parameters import block_count, embedding_count
+from tunelang.estimate.sizes import block_count, embedding_count
 from tunelang.estimate.states import few_bits
 
 # Two layers: the one in hand and the next, which is fetched meanwhile. The first FSDP has one where
@@ -34,7 +34,7 @@ def root_bytes(load: Load) -> float:
     """Embedding and output layer, where they stay whole through the step; ZeRO-3's output layer."""
     whole = embedding_count(load.architecture)
     if load.sharding == "zero3":
-        return load.width * float(whole // (1 if load.architecture.tied else 2))
+        return load.rest * float(whole // (1 if load.architecture.tied else 2))
     width = load.rest if load.stack.fsdp == 2 else load.width
     return float(width * whole) if load.stack.fsdp_root else 0.0
 
@@ -44,7 +44,8 @@ def layer_bytes(load: Load) -> float:
     a = load.architecture
     if load.weights == "qlora":
         return load.held * few_bits(load) / a.layers
-    return load.width * block_count(a) / a.layers
+    width = load.rest if load.sharding == "zero3" else load.width
+    return width * block_count(a) / a.layers
 
 
 def held_back(load: Load) -> float:

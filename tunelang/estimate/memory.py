@@ -15,7 +15,7 @@ from tunelang.estimate.form import Form, norm
 from tunelang.estimate.gathered import gathered
 from tunelang.estimate.load import Load
 from tunelang.estimate.loss import Logits, logits
-from tunelang.estimate.parameters import block_count, linear_count
+from tunelang.estimate.sizes import block_count, linear_count
 from tunelang.estimate.states import (
     DIVIDES_GRADIENTS,
     bucket_bytes,
@@ -89,7 +89,7 @@ def _parts(load: Load, family: str) -> Parts:
     a, form = load.architecture, Form.of(load)
     found, words = layer(form), logits(load, family)
     state = float(load.wide * a.hidden * load.tokens)
-    reached = a.layers if load.weights != "layers" else min(load.last or a.layers, a.layers)
+    reached = _trained(load)
     saved = state if load.checkpointing else found.saved * load.tokens
     kept = reached * saved if load.weights != "head" else 0.0
     if a.dense and a.experts and not load.checkpointing:
@@ -111,7 +111,7 @@ def _parts(load: Load, family: str) -> Parts:
         above=above + words.kept + words.held,
         words=words,
         copies=copies,
-        cached=2.0 * linear_count(a) if load.casts and load.checkpointing else 0.0,
+        cached=_cast(load) if load.checkpointing else 0.0,
         embedding=float(a.vocab * a.hidden),
         gradient=state,
     )
@@ -121,9 +121,22 @@ def _copies(load: Load, head: bool) -> tuple[float, float, float]:
     """bf16 copies that autocast makes of fp32 weights: of all layers, of one, of the head."""
     a, layers, top = load.architecture, mixtures.copies(load), 0.0
     if load.casts:
-        layers += 2.0 * linear_count(a)
         top = 2.0 * a.vocab * a.hidden * head
-    return layers, layers / a.layers, top
+    one = (layers + (2.0 * linear_count(a) if load.casts else 0.0)) / a.layers
+    return layers + _cast(load), one, top
+
+
+def _cast(load: Load) -> float:
+    """bf16 copies of all matrices in layers that train; those of frozen ones are let go at once."""
+    if not load.casts or load.weights == "head":
+        return 0.0
+    return 2.0 * linear_count(load.architecture) * _trained(load) / load.architecture.layers
+
+
+def _trained(load: Load) -> int:
+    """How many layers gradients pass."""
+    layers = load.architecture.layers
+    return min(load.last or layers, layers) if load.weights == "layers" else layers
 
 
 def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:

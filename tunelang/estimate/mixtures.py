@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tunelang.estimate.form import Form
 from tunelang.estimate.load import ADAPTERS, Load, trainable
-from tunelang.estimate.parameters import routed_count
+from tunelang.estimate.sizes import routed_count
 
 ROUTER = 24  # bytes of each expert asked: its place and its weight, in forward and for backward
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunelang.estimate.load import Load
-from tunelang.estimate.parameters import linear_count
+from tunelang.estimate.sizes import count, linear_count
 
 
 def generation_bytes(load: Load, prompt: int, reply: int, sampled: int) -> dict[str, float]:
@@ -14,7 +14,10 @@ def generation_bytes(load: Load, prompt: int, reply: int, sampled: int) -> dict[
     # The last layer's cache is copied to grow by one token (transformers/cache_utils.py).
     drawn = cache + cache / a.layers / 2 + 12.0 * sampled * a.vocab
     made = max(drawn, read)
-    return {"cache": min(cache, made), "activations": made - min(cache, made) + _copies(load)}
+    # All weights of the policy are whole while it samples (train/engines, `whole`).
+    whole = (load.width if load.gathers else load.rest) * count(a) if load.sharded else 0.0
+    rest = made - min(cache, made) + _copies(load)
+    return {"cache": min(cache, made), "activations": rest, "buffers": whole}
 
 
 def scoring_bytes(load: Load, scored: float) -> dict[str, float]:

@@ -12,8 +12,8 @@ from typing import Literal
 
 from tunelang.estimate.load import Load
 from tunelang.estimate.memory import Memory, memory
-from tunelang.estimate.parameters import count
 from tunelang.estimate.passing import generation_bytes, scoring_bytes
+from tunelang.estimate.sizes import count
 from tunelang.estimate.states import (
     DIVIDES_WEIGHTS,
     beside_bytes,
@@ -61,7 +61,7 @@ def step_memory(load: Load, roles: Roles) -> Memory:
     added: `reference`, `value`, `reward`, `cache`.
     """
     if roles.family == "policy":
-        return _policy(load, roles)
+        return _policy(replace(load, headed=roles.critic != "none"), roles)
     if roles.family == "comparisons":
         return _compared(load, roles)
     return memory(load)
@@ -70,7 +70,7 @@ def step_memory(load: Load, roles: Roles) -> Memory:
 def _compared(load: Load, roles: Roles) -> Memory:
     """Comparisons: a reference of its own stays; a judge is let go once rows are read."""
     found = memory(load, "comparisons")
-    held = {"reference": _frozen(load, load.rest)} if roles.reference == "own" else {}
+    held = {"reference": _frozen(load, _stored(load))} if roles.reference == "own" else {}
     made = _beside(found, held)
     if roles.judge != "own":
         return made
@@ -100,7 +100,7 @@ def _resting(load: Load, roles: Roles) -> dict[str, float]:
     """What never trains: the reference and the reward."""
     found = {}
     if roles.reference == "own":
-        found["reference"] = _frozen(load, load.rest if not load.flat else _stored(load))
+        found["reference"] = _frozen(load, _stored(load))
     if roles.judge == "own":
         found["reward"] = _frozen(load, load.width)
     elif roles.judge == "adapter":

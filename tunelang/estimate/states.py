@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunelang.estimate.load import Load, reached, trainable
-from tunelang.estimate.parameters import count, linear_count, routed_count
+from tunelang.estimate.sizes import count, linear_count, routed_count
 
 # What each way to shard divides by the number of devices (ZeRO, arXiv 1910.02054, section 5).
 DIVIDES_OPTIMIZER = ("zero1", "zero2", "zero3", "fsdp2")
@@ -58,10 +58,8 @@ def beside_bytes(load: Load) -> float:
 
 
 def trained_width(load: Load) -> int:
-    """Bytes of a weight that trains; DeepSpeed's engine holds adapters in bf16, too."""
-    if load.owns:
-        return load.rest
-    return load.width if load.flat else load.stack.adapter
+    """Bytes of a weight that trains: adapters and chosen experts are fp32 beside any base."""
+    return load.rest if load.owns else load.stack.adapter
 
 
 def gradient_bytes(load: Load) -> float:
@@ -81,9 +79,8 @@ def optimizer_bytes(load: Load) -> float:
 def states(load: Load) -> float:
     """States wherever they lie; DeepSpeed adds fp32 masters to bf16 weights."""
     number = reached(load) / divided(load, DIVIDES_OPTIMIZER)
-    masters = load.flat and load.width == 2
-    width = 4 if masters else trained_width(load)
-    return number * (_each(load, width) + (4 if masters else 0))
+    width = 4 if load.halved else trained_width(load)
+    return number * (_each(load, width) + (4 if load.halved else 0))
 
 
 def _each(load: Load, width: int) -> float:
@@ -101,7 +98,7 @@ def bucket_bytes(load: Load) -> float:
         return 0.0
     if load.flat:
         buckets = 2 if load.sharding == "zero3" else load.stack.zero_buckets
-        return buckets * load.width * float(load.stack.zero_bucket)
+        return buckets * trained_width(load) * float(load.stack.zero_bucket)
     if load.sharding == "ddp" and not load.stack.bucket_view:
         return trained_width(load) * float(trainable(load))
     return 0.0
