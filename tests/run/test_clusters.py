@@ -14,9 +14,12 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from tests.run.clusters import GOLDEN, OPTIONS, plan
+from tunelang.catalog.launchers import scheduler_cannot
 from tunelang.launch.folder import files
 from tunelang.launch.scheduler import job_name
 from tunelang.launch.yaml import dump
+from tunelang.plan.ir import FilesSource, FolderModel
+from tunelang.plan.reads import reads
 
 SCHEMAS = Path(__file__).parents[1] / "data" / "schemas"
 PLAN = "launch/plan.yaml"  # holds the whole plan, whose form is not what is tested here
@@ -119,3 +122,22 @@ def test_names_of_jobs_are_names_everywhere() -> None:
     assert re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", job_name(long))
     other = long.model_copy(update={"key": "9" * 32})
     assert job_name(long) != job_name(other)
+
+
+def test_files_of_this_machine_are_known() -> None:
+    """Data of every use, folders of models and what a tokenizer is trained on; SkyPilot brings them
+    along, and Kubernetes refuses those that do not lie on its volume."""
+    (base, judge, _) = plan("skypilot").steps
+    local = judge.data.parts[0].model_copy(update={"source": FilesSource(paths=["/d/b", "/d/a"])})
+    there = local.model_copy(update={"source": FilesSource(paths=["/tunelang/d/a"])})
+    model = FolderModel(path="/m", fingerprint="f")
+    step = judge.model_copy(update={"general": local, "inputs": {"model": model}})
+    assert reads(base) == []
+    assert reads(step) == ["/d/a", "/d/b", "/m"]
+    sent = plan("skypilot").model_copy(update={"steps": [step]})
+    task = yaml.safe_load(files(sent)["launch/01-judge.yaml"])
+    assert task["file_mounts"].items() >= {"/d/a": "/d/a", "/m": "/m"}.items()
+    facts = {"options": OPTIONS["kubernetes"], "nodes": 1, "starter": "torchrun"}
+    assert "do not see `/d/a`" in scheduler_cannot("kubernetes", reads=reads(step), **facts)
+    held = judge.model_copy(update={"general": there})
+    assert scheduler_cannot("kubernetes", reads=reads(held), **facts) is None

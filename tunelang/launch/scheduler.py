@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from tunelang.errors import UserError
-from tunelang.plan.ir import DataPart, FilesSource, FolderModel, Plan, Step, Submit
+from tunelang.plan.ir import Plan, Step, Submit
 
 RETRY = 75  # exit code of a job that another attempt may finish: EX_TEMPFAIL of sysexits.h
 ATTEMPTS = 3  # that a scheduler starts anew after a crash, of a machine or of a worker
@@ -89,20 +89,3 @@ def submits(plan: Plan) -> list[tuple[Step, Submit]]:
         found = own or next((one for one in later if one is not None), None) or known[-1]
         chosen.append((step, found))
     return chosen
-
-
-def reads(step: Step) -> list[str]:
-    """The files and folders of this machine that a step reads."""
-    parts: list[DataPart] = [*step.data.parts, *step.data.held_out] if step.data else []
-    parts += [part for part in (step.general, step.pretraining) if part is not None]
-    parts += [gate.measure.data for gate in step.gates if gate.measure.data is not None]
-    found = [path for part in parts for path in _paths(part)]
-    found += [ref.path for ref in step.inputs.values() if isinstance(ref, FolderModel)]
-    source = step.import_from
-    if source is not None:
-        found += source.tokenizer_text if source.kind == "scratch" else [source.path]
-    return sorted(set(found))
-
-
-def _paths(part: DataPart) -> list[str]:
-    return part.source.paths if isinstance(part.source, FilesSource) else []

@@ -24,13 +24,13 @@ from tunelang.launch.scheduler import (
     Word,
     job_name,
     numbered,
-    reads,
     submits,
 )
 from tunelang.launch.scripts import HERE, title
 from tunelang.launch.tool import call, hand_in
 from tunelang.launch.yaml import dump
 from tunelang.plan.ir import Plan, Step, Submit
+from tunelang.plan.reads import reads
 
 PLAN = "/plan.json"
 PIPELINE = "launch/pipeline.yaml"

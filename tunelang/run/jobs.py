@@ -12,8 +12,9 @@ from pathlib import Path
 from tunelang.catalog.launchers import SCHEDULERS, scheduler_cannot
 from tunelang.diagnostic import Diagnostic, error
 from tunelang.launch.environment import asks_hub
-from tunelang.launch.scheduler import Scheduler, Status, job_name, reads, submits
+from tunelang.launch.scheduler import Scheduler, Status, job_name, submits
 from tunelang.plan.ir import Plan, Step
+from tunelang.plan.reads import reads
 from tunelang.run.events import Failed
 from tunelang.run.failure import diagnostic, last_lines
 from tunelang.run.refusal import later
