@@ -12,15 +12,11 @@ import json
 import sys
 import warnings
 from dataclasses import asdict
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 from tests.oracle.cases import Case
-from tests.oracle.grid import asked, cases
-
-FILE = Path(__file__).parents[1] / "data" / "oracle.json"
-PHASES = ("forward", "backward", "optimizer", "generation", "scoring", "update")
+from tests.oracle.compared import FILE, PHASES, compared, stored
+from tests.oracle.grid import cases
 
 
 def main(arguments: list[str]) -> int:
@@ -52,19 +48,6 @@ def peaks_of(found: dict[str, dict[str, int]]) -> dict[str, int]:
     return {name: size for name, size in found["peaks"].items() if name in PHASES}
 
 
-def stored() -> dict[Case, dict[str, int]]:
-    """Peaks by phase of each stored case."""
-    if not FILE.is_file():
-        return {}
-    rows = json.loads(FILE.read_text("utf-8"))["cases"]
-    return {case_of(row["case"]): row["peaks"] for row in rows}
-
-
-def case_of(said: dict[str, Any]) -> Case:
-    targets = said.get("targets")
-    return Case(**{**said, **({"targets": tuple(targets)} if isinstance(targets, list) else {})})
-
-
 def write(known: dict[Case, dict[str, int]]) -> None:
     import peft
     import torch
@@ -82,36 +65,6 @@ def changed(case: Case) -> dict[str, Any]:
     return {"model": case.model} | {
         name: value for name, value in asdict(case).items() if value != plain[name]
     }
-
-
-def errors() -> dict[Case, float]:
-    """By how much the closed form is off, as a share of what was measured."""
-    return {
-        case: asked(case).allocated / max(peaks.values()) - 1 for case, peaks in stored().items()
-    }
-
-
-def kind(case: Case) -> str:
-    """The group that a case is shown in."""
-    if case.model in ("mixtral", "qwen3_moe", "deepseek_v2"):
-        return "esft" if case.weights == "experts" else "mixtures"
-    return {"sft": "dense"}.get(case.method, case.method)
-
-
-def compared() -> list[str]:
-    """Median, ninth decile and worst error of each group, and of all."""
-    found = errors()
-    groups: dict[str, list[float]] = {}
-    for case, off in found.items():
-        groups.setdefault(kind(case), []).append(abs(off))
-    lines = [line(name, sorted(values)) for name, values in groups.items()]
-    return [*lines, line("all", sorted(map(abs, found.values())))]
-
-
-def line(name: str, values: list[float]) -> str:
-    most = values[min(len(values) - 1, int(0.9 * len(values)))]
-    shares = f"median {median(values):6.2%}  p90 {most:6.2%}  worst {values[-1]:6.2%}"
-    return f"{name:10} {len(values):4} cases  {shares}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from statistics import median
 
 import pytest
 
-from tests.oracle import __main__ as oracle
+from tests.oracle import compared as oracle
 from tests.oracle.cases import Case
 from tests.oracle.grid import cases
 from tunelang.catalog import stacks
@@ -82,9 +82,10 @@ def test_each_group_agrees(
 @pytest.mark.parametrize("case", LIVE, ids=lambda case: case.name)
 def test_stored_peaks_are_those_of_the_code(case: Case) -> None:
     """Measured again here, to the byte; after a change of the trainer: python -m tests.oracle."""
+    from tests.oracle.__main__ import peaks_of
     from tests.oracle.steps import measured
 
-    assert oracle.peaks_of(measured(case)) == oracle.stored()[case]
+    assert peaks_of(measured(case)) == oracle.stored()[case]
 
 
 def test_the_versions_are_those_that_are_pinned() -> None:
