@@ -17,6 +17,7 @@ from tunelang.estimate.memory import Memory
 from tunelang.estimate.predicted import Estimate
 from tunelang.estimate.reserve import Band, Fits
 from tunelang.estimate.roles import Critic, Roles, step_memory
+from tunelang.estimate.sampling import AT_ONCE
 from tunelang.estimate.states import host_bytes
 from tunelang.estimate.time import operations, step_seconds, update_seconds
 from tunelang.estimate.work import Work
@@ -24,7 +25,6 @@ from tunelang.estimate.work import Work
 SMALL = 10_000_000  # parameters below which a second thread costs more than it brings
 HOST_SHARE = 0.85  # of the memory beside GPUs, as of that on them: the rest is everything else's
 CPU_SHARE = 0.5  # of a CPU machine's memory: the rest is everything else's
-SAMPLED = 64  # episodes that one process samples at once, at most (train/policy_run.py)
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def roles_of(work: Work, devices: int = 1) -> Roles:
 
 def _sampled(batch: int, devices: int) -> int:
     """Replies in one cache: a rollout comes in chunks, cut so that every process has a piece."""
-    chunks = ceil(batch / SAMPLED)
-    return ceil(min(SAMPLED, batch) / ceil(devices / chunks))
+    chunks = ceil(batch / AT_ONCE)
+    return ceil(min(AT_ONCE, batch) / ceil(devices / chunks))
 
 
 def predicted(work: Work, machine: Machine, layout: Layout, need: Need) -> Estimate:

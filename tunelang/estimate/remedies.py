@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 
 from tunelang.catalog import gpus
 from tunelang.estimate import able
 from tunelang.estimate.layout import Layout
 from tunelang.estimate.machine import Machine
-from tunelang.estimate.needs import need
+from tunelang.estimate.needs import HOST_SHARE, need
 from tunelang.estimate.ways import layouts
 from tunelang.estimate.work import Work
 
@@ -17,7 +19,8 @@ RANK = 16  # of the adapters that are proposed: the commonest rank of published 
 LENGTHS = 64  # tokens of which a proposed length is a multiple
 SHORTEST = 256  # tokens below which cutting rows is no advice
 COUNTS = (2, 4, 8, 16, 32, 64)
-HARDWARE = ("count", "gpu")
+HARDWARE = ("host_memory", "count", "gpu")
+BESIDE = 64 * 10**9  # bytes of which a proposed host memory is a multiple, as modules are sold
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def _changes(work: Work, machine: Machine) -> Iterator[Change]:
         yield Change("parallel.sharding", "auto", replace(work, sharding=None), machine)
     yield from _shorter(work, machine)
     yield from _lighter(work, machine)
+    yield from _beside(work, machine)
     yield from _more(work, machine)
     yield from _larger(work, machine)
 
@@ -126,6 +130,17 @@ def _adapter(work: Work, kind: str) -> Work:
     return changed
 
 
+def _beside(work: Work, machine: Machine) -> Iterator[Change]:
+    """The least memory beside the GPUs in which the rest can wait; where nobody said how much."""
+    if machine.gpu is None or machine.host is not None:
+        return
+    free = replace(machine, host=sys.maxsize)
+    found = [needs for one in layouts(work, free) if (needs := need(work, free, one)).fits == "yes"]
+    if found:
+        size = ceil(min(one.host for one in found) / HOST_SHARE / BESIDE) * BESIDE
+        yield Change("host_memory", f"{size // 10**9}GB", work, replace(machine, host=size))
+
+
 def _more(work: Work, machine: Machine) -> Iterator[Change]:
     """The fewest devices on which it fits, of those that can share the batch."""
     if not able.shardings(work.method, work.kind or work.weights) or machine.kind == "cpu":
@@ -166,6 +181,6 @@ def _tried(change: Change) -> Remedy | None:
         return None
     fitting = (pair for pair in found if pair[1].fits == "yes")
     layout, needs = next(fitting, min(found, key=lambda pair: pair[1].peak))
-    how = layout.sharding if layout.devices > 1 else ""
+    how = layout.sharding if layout.sharding != "none" else ""
     fits = needs.fits == "yes"
     return Remedy(change.field, change.value, needs.peak, fits, change.also, how)

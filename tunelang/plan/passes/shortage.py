@@ -20,7 +20,7 @@ from tunelang.recipe.model import Declared
 from tunelang.rules.edits import setting
 
 GIB = 2**30
-TOLD = 4  # remedies in a help: more are no longer read
+TOLD = 5  # remedies in a help: more are no longer read
 
 Planned = tuple[Work, Machine, Fit | None]
 

@@ -40,13 +40,13 @@ def shared_as(step: Step) -> str:
 
 
 def work_of(step: Step, declared: Declared, context: Context) -> Work | None:
-    """What a step has to do, None where its architecture is not known."""
+    """What a step has to do, None where its architecture is not known, or has no such weights."""
     architecture = architecture_of(step, context)
-    if architecture is None:
-        return None
     assert step.schedule and step.batch and step.weights and step.length and declared.method
     fields = step.weights.fields
     kind = kinds.weights()[step.weights.kind]
+    if architecture is None or (kind.like == "experts" and architecture.experts is None):
+        return None
     targets = fields.get("targets", "all_linear")
     typical = usual(step, context.extents.get(step.name), declared.method.sequences)
     return Work(
