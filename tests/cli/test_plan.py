@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tunelang.cli.plan import states
 from tunelang.estimate.calibration import Calibration
 from tunelang.estimate.ladder import excluded, ladder
 from tunelang.launch.folder import files as launch_files
@@ -22,7 +23,9 @@ from tunelang.plan.figures import band, bar
 from tunelang.plan.findings import Findings, of_file
 from tunelang.plan.ir import Budget, Plan, Step
 from tunelang.plan.show import State, show
+from tunelang.recipe.overrides import Settings
 from tunelang.run.calibrations import FOLDER, keep
+from tunelang.run.store import Store, write_json
 
 ROOT = Path(__file__).parents[2]
 LARGE, SMALL = ROOT / "recipes" / "llama-8b-rlhf.tune", ROOT / "recipes" / "tiny.tune"
@@ -96,6 +99,26 @@ def test_what_is_reused_and_why_the_rest_runs(small: Findings) -> None:
     assert "reused" in next(line for line in lines if line.startswith("seedling"))
     assert any(line.strip() == "runs: lr 0.001 → 0.002" for line in lines)
     assert any("4 to run, 1 reused" in line for line in lines)
+
+
+def test_why_a_stage_runs_is_one_clause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing near: no reason. Another rate: that. Only what it starts from differs: that runs."""
+    monkeypatch.setenv("TUNELANG_HOME", str(tmp_path))
+    old = made(of_file(SMALL))
+    assert not any(each.reused or each.reason for each in states(old).values())
+    shop = Store(tmp_path)
+    for step in old.steps:
+        product = tmp_path / "made" / step.name
+        product.mkdir(parents=True)
+        write_json(product / "step.json", step.model_dump(mode="json"))
+        shop.publish(step.key, product, {})
+    assert all(each.reused for each in states(old).values())
+    changed = states(made(of_file(SMALL, Settings(sets={"domain.lr": "1e-4"}))))
+    assert changed["seedling"].reused and not changed["domain"].reused
+    assert changed["domain"].reason.startswith("lr ") and changed["domain"].reason.endswith(
+        "0.0001"
+    )
+    assert changed["chat"].reason == "`domain`, which it starts from, runs"
 
 
 def test_totals_stand_against_the_budget(large: Findings) -> None:
