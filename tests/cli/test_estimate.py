@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,15 @@ def test_wrong_options_are_findings(name: str) -> None:
     status, out, err = run(*words)
     assert status == 1 and out == ""
     assert f"error[{code}]" in err and says in err
+
+
+def test_no_training_library_is_imported() -> None:
+    """In a process of its own that fails where one is."""
+    blocked = "import sys; sys.modules.update(dict.fromkeys(('torch', 'transformers', 'numpy')))"
+    code = f"{blocked}; from tunelang.cli import main; main()"
+    command = [sys.executable, "-c", code, "estimate", "--model", MODEL, *H100, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and json.loads(done.stdout)["fits"] is False
 
 
 def test_an_option_without_effect_is_told() -> None:
