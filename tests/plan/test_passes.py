@@ -205,6 +205,17 @@ def test_a_launcher_is_kept_to(tmp_path: Path) -> None:
     assert any("it starts one process" in each for each in errors(found))
 
 
+def test_pods_do_not_see_files_of_this_machine(tmp_path: Path) -> None:
+    """Rows beside the recipe, on Kubernetes: refused when it is planned, and named."""
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "a", "output": "b"}\n' * 80)
+    there = 'launcher = kubernetes(image = "tune:1", storage = "claim")'
+    text = f'hardware box {{ gpu = "H100-80GB", {there} }}\n' + CHAT.replace("BODY", "")
+    assert not errors(found_in(tmp_path, text).found)
+    mine = 'data mine = files("rows.jsonl", licence = "cc0")\n' + text.replace("talks", "mine")
+    (refused,) = errors(found_in(tmp_path, mine).found)
+    assert "TL714" in refused and "rows.jsonl" in refused
+
+
 def test_what_runs_in_one_process_says_so(tmp_path: Path) -> None:
     """Chosen layers on eight cards use one, with a hint; asked to share, they are refused."""
     body = "weights = layers(last = 2)"

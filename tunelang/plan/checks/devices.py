@@ -14,6 +14,7 @@ from tunelang.plan.ir import Plan, Step
 from tunelang.plan.machines import hardware_of, starter_of
 from tunelang.plan.passes.context import Context
 from tunelang.plan.passes.works import architecture_of, shared_as
+from tunelang.plan.reads import reads
 from tunelang.recipe.model import Declared
 from tunelang.rules.edits import setting
 
@@ -167,7 +168,7 @@ def _refused(step: Step, starter: str | None) -> tuple[str, str] | None:
         return None
     submit = place.submit
     why = scheduler_cannot(
-        submit.kind, submit.options, nodes=place.nodes, starter=place.launcher, reads=[]
+        submit.kind, submit.options, nodes=place.nodes, starter=place.launcher, reads=reads(step)
     )
     return (submit.kind, why) if why else None
 
