@@ -85,9 +85,9 @@ def test_no_micro_batch_leaves_a_process_idle(
 
 
 def test_figures_of_all_processes_are_those_of_one() -> None:
-    """Losses and micro-batches add up, updates do not; the first ratio is the worst one."""
-    one = Stats({"policy_loss": 1.0}, first_ratio=1.25, clipped=0.5, entropy=2.0, micros=1)
-    other = Stats({"policy_loss": 0.5, "value_loss": 4.0}, clipped=0.0, entropy=4.0, micros=3)
+    """Losses and tokens add up, updates do not; the first ratio is the worst one."""
+    one = Stats({"policy_loss": 1.0}, first_ratio=1.25, clipped=0.5, entropy=2.0, tokens=1)
+    other = Stats({"policy_loss": 0.5, "value_loss": 4.0}, clipped=0.0, entropy=4.0, tokens=3)
     one.updates = other.updates = 2
     found = merged([one, other])
     assert found.means() == {

@@ -1,4 +1,4 @@
-"""The figures of the updates on one rollout: sums over updates, micro-batches and processes."""
+"""The figures of the updates on one rollout: sums over updates, tokens and processes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Stats:
     first_ratio: float = 1.0
     clipped: float = 0.0
     entropy: float = 0.0
-    micros: int = 0
+    tokens: int = 0
     updates: int = 0
 
     def means(self) -> dict[str, float]:
-        """Losses by update; the rest by micro-batch."""
+        """Losses by update; the rest by token, so that no cut into micro-batches shows."""
         losses = {name: loss / max(1, self.updates) for name, loss in self.losses.items()}
-        count = max(1, self.micros)
+        count = max(1, self.tokens)
         return {**losses, "clip_fraction": self.clipped / count, "entropy": self.entropy / count}
 
     def add(self, losses: dict[str, float]) -> None:
@@ -33,11 +33,11 @@ class Stats:
 
     def note(self, new: Tensor, old: Tensor, logits: Tensor, clip: tuple[float, float]) -> None:
         """Figures of a micro-batch's real tokens."""
-        if self.micros == 0 and self.updates == 0:
+        if self.tokens == 0 and self.updates == 0:
             self.first_ratio = float((new - old).exp().sub(1).abs().max()) + 1
-        self.clipped += float(pl.clipped_share(new, old, *clip))
-        self.entropy += float(pl.entropy(logits))
-        self.micros += 1
+        self.clipped += float(pl.clipped_share(new, old, *clip)) * len(new)
+        self.entropy += float(pl.entropy(logits)) * len(new)
+        self.tokens += len(new)
 
 
 def merged(every: Sequence[Stats]) -> Stats:
@@ -48,6 +48,6 @@ def merged(every: Sequence[Stats]) -> Stats:
         first_ratio=max(one.first_ratio for one in every),
         clipped=sum(one.clipped for one in every),
         entropy=sum(one.entropy for one in every),
-        micros=sum(one.micros for one in every),
+        tokens=sum(one.tokens for one in every),
         updates=every[0].updates,
     )
