@@ -184,6 +184,14 @@ stage many: multi_task { model = small, data = both, template = "chatml", SHARES
     assert "runs in one process" in "\n".join(alone.reasons)
 
 
+def test_a_launcher_that_starts_no_way_to_share_is_refused(tmp_path: Path) -> None:
+    """DeepSpeed cannot hold ppo's two adapters: refused, and not seven cards left idle."""
+    text = POLICY.replace("KIND", "lora(rank = 8)")
+    text = text.replace("count = 8", "count = 8, launcher = deepspeed")
+    (refused,) = errors(found_in(tmp_path, text).found)
+    assert "TL714" in refused and "`ddp` or `fsdp2`" in refused
+
+
 def test_sizes_are_of_all_machines(tmp_path: Path) -> None:
     """`data` counts the devices of every node: 8 of 16 are refused, and the fix writes 16."""
     text = 'hardware box { gpu = "H100-80GB", count = 8, nodes = 2 }\n' + CHAT

@@ -40,6 +40,8 @@ def ways(work: Work, machine: Machine) -> list[tuple[int, Sharding, Offload]]:
     shared = shardings(work, machine)
     devices = machine.devices if shared else 1
     found: list[tuple[Sharding, Offload]] = [(way, "none") for way in shared]
+    if _unstarted(work, machine):
+        return []
     if devices == 1:  # nothing is shared out, whatever `parallel.sharding` says
         found = [("none", "none")]
     if _beside(work, machine):
@@ -57,6 +59,12 @@ def shardings(work: Work, machine: Machine) -> tuple[Sharding, ...]:
     every = able.shardings(work.method, work.kind or work.weights)
     started = machine.shardings
     return every if started is None else tuple(way for way in every if way in started)
+
+
+def _unstarted(work: Work, machine: Machine) -> bool:
+    """Whether several devices could share a step, if their launcher could start any way to."""
+    every = able.shardings(work.method, work.kind or work.weights)
+    return machine.devices > 1 and bool(every) and not shardings(work, machine)
 
 
 def _beside(work: Work, machine: Machine) -> bool:
@@ -96,6 +104,9 @@ def impossible(work: Work, machine: Machine) -> str:
     if work.offload not in (None, "none") and machine.kind == "cpu":
         return "there is no memory beside a CPU that anything could wait in"
     asked = work.sharding
+    if _unstarted(work, machine):
+        able_to = " or ".join(f"`{way}`" for way in able.shardings(work.method, kind))
+        return f"the launcher of its hardware does not start {able_to}"
     if asked and asked not in able.shardings(work.method, kind):
         able_to = " or ".join(f"`{way}`" for way in shardings(work, machine))
         can = f"{able_to} can" if able_to else "nothing can"

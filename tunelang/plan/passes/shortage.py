@@ -38,14 +38,17 @@ def said(step: Step, planned: Planned, context: Context) -> Iterator[Diagnostic]
 def _cannot(declared: Declared, why: str) -> Iterator[Diagnostic]:
     """TL714: what `parallel` asks for is nothing that this version can do."""
     if why:
-        field = "sharding" if declared.get("parallel.offload") in (None, "auto") else "offload"
+        field = "offload" if declared.get("parallel.offload") not in (None, "auto") else "sharding"
+        help = f"`{field} = auto` takes what can"
+        if declared.get(f"parallel.{field}") in (None, "auto"):
+            help = "without `launcher` the plan takes one that can"
         yield error(
             "TL714",
             "backend-cannot",
             f"`{declared.name}` cannot be shared out so: {why}",
             declared.span_of(f"parallel.{field}"),
             "cannot be done",
-            help=f"`{field} = auto` takes what can",
+            help=help,
         )
 
 
