@@ -20,7 +20,7 @@ ATTENTION = ("q_proj", "v_proj")
 
 def cases() -> list[Case]:
     """In order, each once."""
-    found = [*supervised(), *mixtures(), *comparisons(), *rewards(), *policies()]
+    found = [*supervised(), *capped(), *mixtures(), *comparisons(), *rewards(), *policies()]
     return list(dict.fromkeys(found))
 
 
@@ -48,6 +48,14 @@ def supervised() -> Iterator[Case]:
         yield replace(plain, weights="lora", dora=True)
         yield replace(plain, weights="lora", prompt=512)
         yield replace(plain, rows=1, length=256)
+
+
+def capped() -> Iterator[Case]:
+    """Gemma 2: scores and logits are capped, so no kernel is fused and no logits come in pieces."""
+    for recompute in (False, True):
+        plain = Case("gemma2_2b", rows=2, length=1024, checkpointing=recompute)
+        yield replace(plain, weights="lora")
+        yield replace(plain, masters=False)
 
 
 def mixtures() -> Iterator[Case]:

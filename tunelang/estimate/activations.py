@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from tunelang.estimate import mixtures
 from tunelang.estimate.form import Form, adapters, elements, norm
-from tunelang.estimate.load import Load
+from tunelang.estimate.load import ADAPTERS, Load
 from tunelang.estimate.parameters import linears
 
 TENSORS = 6  # of the inner width at once where the product of gate and up is differentiated
@@ -40,15 +40,14 @@ def activation_bytes(load: Load) -> float:
 def layer(form: Form) -> Layer:
     """One usual layer, a token."""
     a = form.architecture
-    if form.weights == "head":
-        return Layer(0.0, 0.0, 0.0, 0.0)  # nothing below the head needs a gradient
     trains = form.trains
     norms = a.norms * norm(form, trains=trains)
     saved = norms + _inputs(form) + _attention(form) + _feed_forward(form) + adapters(form)
     if a.experts:
         saved += mixtures.saved(form)
     turning = form.width * a.inner + form.wide * a.hidden
-    untouched = 0.0 if trains else norm(form, trains=False)
+    beside = form.weights in (*ADAPTERS, "ia3")
+    untouched = norm(form, trains=False) if beside else 0.0
     if form.weights == "experts":  # nothing needs a gradient before the first chosen experts
         untouched = saved - mixtures.chosen(form)
     return Layer(saved, _work(form), turning, untouched)
@@ -81,8 +80,9 @@ def _attention(form: Form) -> float:
     saved = form.width * (2 * a.query + 2 * a.kv) + 4.0 * a.heads
     if form.stack.kv_repeated:
         saved += 2 * form.width * (a.query - a.kv)
-    square = form.stack.attention_square + (_CAPPED if a.attention_softcap else 0)
-    saved += square * a.heads * form.length
+    saved += form.stack.attention_square * a.heads * form.length
+    if a.attention_softcap:
+        saved = _capped(form)
     if not (a.qk_norm or a.whole_norm):
         return saved
     figures = 2 if a.whole_norm else a.heads + a.kv_heads
@@ -90,7 +90,12 @@ def _attention(form: Form) -> float:
     return saved + each * (a.query + a.kv) + form.stack.norm_token * figures
 
 
-_CAPPED = 0  # measured below
+def _capped(form: Form) -> float:
+    """Scores capped by a tanh are in no fused kernel: its output and softmax's, in two widths, a
+    square each; keys and values once for every head of queries."""
+    a = form.architecture
+    states = (4 if form.trains else 3) * form.width * a.query
+    return states + 8.0 * a.heads * form.length
 
 
 def _feed_forward(form: Form) -> float:

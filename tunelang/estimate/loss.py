@@ -28,7 +28,7 @@ def logits(load: Load, family: str = "tokens") -> Logits:
     positions = load.scored * load.tokens
     if not positions:
         return Logits(0.0, 0.0, 0.0, 0.0, 0.0, 0)
-    a, stack = load.architecture, load.stack
+    a = load.architecture
     whole = a.softcap or a.scaled_logits  # the model's own forward makes them, all at once
     if load.loss == "fused" and not whole:
         return _fused(load, positions)
@@ -46,7 +46,7 @@ def logits(load: Load, family: str = "tokens") -> Logits:
         backward * words + capped,
         load.width * words,
         _kept(load, positions, count),
-        stack.logit_kept * words if load.keeps_logits else 0.0,
+        _held(load, family) * words,
         int(count),
     )
 
@@ -59,6 +59,13 @@ def _each(load: Load, family: str, pieces: bool) -> tuple[float, float]:
     if family == "comparisons":
         return stack.logit_forward, stack.compared
     return stack.logit_forward, stack.logit_piece if pieces else stack.logit_backward
+
+
+def _held(load: Load, family: str) -> float:
+    """Bytes a logit that stay until backward has ended: a policy's figures are taken of them."""
+    if family == "policy":
+        return 4.0
+    return load.stack.logit_kept if load.keeps_logits else 0.0
 
 
 def piece_of(load: Load, positions: float) -> float:

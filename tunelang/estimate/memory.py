@@ -76,10 +76,14 @@ class Parts:
 def memory(load: Load, family: str = "tokens") -> Memory:
     """The peak of a step: forward, loss, last and first layer's backward, end, optimizer.
 
+    A policy's `figures` are taken of all its logits once gradients are there.
+
     `family` says whose loss it is: of tokens, of comparisons, or of a policy's replies.
     """
     parts = _parts(load, family)
     summed = _phases(load, parts, family)
+    if family == "policy":
+        summed["figures"] = summed["optimizer"] + parts.words.backward
     phases = {name: size + parts.whole.get(name, 0.0) for name, size in summed.items()}
     phase = max(phases, key=lambda name: phases[name])
     return Memory(_terms(load, parts, phase, phases), phases, phase)
@@ -89,32 +93,38 @@ def _parts(load: Load, family: str) -> Parts:
     a, form = load.architecture, Form.of(load)
     found, words = layer(form), logits(load, family)
     state = float(load.wide * a.hidden * load.tokens)
-    reached = _trained(load)
-    saved = state if load.checkpointing else found.saved * load.tokens
-    kept = reached * saved if load.weights != "head" else 0.0
-    if a.dense and a.experts and not load.checkpointing:
-        kept += a.dense * (dense(form).saved - found.saved) * load.tokens
+    passed = passed_layers(load)
     live = max(found.work * load.tokens, found.turning * load.tokens + dequantised_bytes(load))
     live += found.saved * load.tokens if load.checkpointing else 0.0
-    above = (norm(form, trains=load.weights == "full") if load.weights != "head" else 0.0) * (
-        load.tokens
-    )
+    above = norm(form, trains=load.weights == "full") * load.tokens if passed else 0.0
     copies = _copies(load, words.pieces > 0)
+    live = live + copies[1] * load.checkpointing if passed else 0.0
     return Parts(
         weights=weight_bytes(load),
         gradients=gradient_bytes(load),
         optimizer=optimizer_bytes(load),
         buffers=bucket_bytes(load),
         whole=gathered(load),
-        kept=kept - (0.0 if load.checkpointing else found.untouched * load.tokens),
-        live=live + copies[1] * load.checkpointing,
-        above=above + words.kept + words.held,
+        kept=_kept(load, form, state),
+        live=live,
+        above=above + words.kept + (words.held if family != "policy" else 0.0),
         words=words,
         copies=copies,
-        cached=_cast(load) if load.checkpointing else 0.0,
+        cached=_cast(load) if load.checkpointing and load.weights != "head" else 0.0,
         embedding=float(a.vocab * a.hidden),
         gradient=state,
     )
+
+
+def _kept(load: Load, form: Form, state: float) -> float:
+    """What layers keep for backward: where they are recomputed, the input of every one."""
+    a, found = load.architecture, layer(form)
+    if load.checkpointing:
+        return a.layers * state
+    saved = passed_layers(load) * found.saved - found.untouched
+    if a.dense and a.experts:
+        saved += a.dense * (dense(form).saved - found.saved)
+    return saved * load.tokens
 
 
 def _copies(load: Load, head: bool) -> tuple[float, float, float]:
@@ -127,16 +137,18 @@ def _copies(load: Load, head: bool) -> tuple[float, float, float]:
 
 
 def _cast(load: Load) -> float:
-    """bf16 copies of all matrices in layers that train; those of frozen ones are let go at once."""
-    if not load.casts or load.weights == "head":
+    """bf16 copies of all matrices that gradients pass; others are let go at once."""
+    if not load.casts:
         return 0.0
-    return 2.0 * linear_count(load.architecture) * _trained(load) / load.architecture.layers
+    return 2.0 * linear_count(load.architecture) * passed_layers(load) / load.architecture.layers
 
 
-def _trained(load: Load) -> int:
-    """How many layers gradients pass."""
-    layers = load.architecture.layers
-    return min(load.last or layers, layers) if load.weights == "layers" else layers
+def passed_layers(load: Load) -> int:
+    """How many layers gradients pass: a tied head is the embedding, below all of them."""
+    a = load.architecture
+    if load.weights == "head" and not a.tied:
+        return 0
+    return min(load.last or a.layers, a.layers) if load.weights == "layers" else a.layers
 
 
 def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
@@ -158,8 +170,9 @@ def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
     back = resting + p.gradients
     after = back + words.held
     outside = 0.0 if load.accumulates or load.weights != "full" else _outside(load, p)
+    # Of a frozen head nothing is kept: its bf16 copy is gone when there are logits.
     return {
-        "forward": waiting + logit + top,
+        "forward": waiting + logit + (top if head else 0.0),
         "loss": waiting + words.backward + top + some + made[0] / 2,
         "head": waiting + some + max(words.head + top + made[0], made[1]),
         "norm": waiting + NORM * a.hidden * load.tokens,
@@ -182,9 +195,10 @@ def _outside(load: Load, p: Parts) -> float:
 
 def _one_layer(load: Load, p: Parts) -> float:
     """What the layer in hand saved, where it is not recomputed."""
-    if load.checkpointing or not p.kept:
+    passed = passed_layers(load)
+    if load.checkpointing or not passed:
         return 0.0
-    return p.kept / load.architecture.layers + p.copies[1]
+    return p.kept / passed + p.copies[1]
 
 
 def _head(load: Load, p: Parts) -> tuple[float, float]:
@@ -197,7 +211,7 @@ def _head(load: Load, p: Parts) -> tuple[float, float]:
 
 def _embedding(load: Load, p: Parts) -> float:
     """Gradients of the embedding beside the ones that stay."""
-    if load.weights != "full":
+    if load.weights not in ("full", "head") or not passed_layers(load):
         return 0.0
     width = trained_width(load)
     both = load.architecture.tied and p.words.pieces > 0
@@ -214,8 +228,8 @@ def _terms(load: Load, p: Parts, phase: str, phases: Mapping[str, float]) -> dic
         "optimizer": p.optimizer,
         "buffers": p.buffers + p.whole.get(phase, 0.0),
     }
-    words = {"forward": p.words.forward, "loss": p.words.backward, "head": p.words.head}
-    own = words.get(phase, 0.0)
+    words = {"forward": p.words.forward, "head": p.words.head}
+    own = p.words.backward if phase in ("loss", "figures") else words.get(phase, 0.0)
     rest = phases[phase] - sum(fixed.values()) - own
     found = {**fixed, "activations": rest, "logits": own}
     return {name: size for name, size in found.items() if size}
