@@ -201,10 +201,18 @@ def test_ctrl_c_leaves_the_jobs(played, follow, monkeypatch):
 
 
 def test_a_job_that_left_nothing_is_told(played, follow):
-    """One that the scheduler does not know any more, and whose object does not come."""
+    """A job that ended well and published elsewhere, and one that is not known any more."""
+    played.plan = played.plan.model_copy(update={"steps": played.plan.steps[:1]})
     played.run = lambda _step, mine: Status(mine.id, "ended", "completed")
     outcome, _ = follow(played)
-    assert [found.code for found in outcome.diagnostics] == ["TL729"]
+    (found,) = outcome.diagnostics
+    assert found.code == "TL729"
+    assert "what it made is not in" in found.message
+    assert "all machines share" in found.help
+    played.states = lambda _steps: {}
+    outcome, _ = follow(played)
+    (found,) = outcome.diagnostics
+    assert "is not known any more, and left no product" in found.message
 
 
 def test_where_the_store_is_not_seen_the_scheduler_is_believed(played, follow, store):

@@ -100,4 +100,7 @@ def failure(
     how = f"ended: {status.text}" if status else "is not known any more, and left no product"
     message = f"{named} {how}" + (f"; its last lines were{said}" if said else "")
     help = f"the same command tries again from the last checkpoint; the job's log is {log}"
+    if status is not None and status.word == "ended":
+        message = f"{named} ended well, and what it made is not in {store.home}"
+        help = f"TUNELANG_HOME has to be a folder that all machines share; the job's log is {log}"
     return error("TL729", "job-failed", message, None, help=help)
