@@ -129,17 +129,19 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_the_nearest(tmp_path: Pat
 
 
 def test_a_measurement_is_laid_over_the_formulas(tmp_path: Path) -> None:
-    """Twice as slow as predicted: twice the time, a narrower band, and the plan names its basis."""
+    """Twice as slow as predicted, and a tenth more memory: both count, in a narrower band, and the
+    plan names its basis."""
     path = tmp_path / "r.tune"
-    body = CHAT.replace("BODY", "train = 500 steps")
+    body = CHAT.replace("BODY", "train = 500 steps\n  micro = 2 sequences\n  checkpointing = never")
     path.write_text(GROUND + 'hardware box { gpu = "H100-80GB" }\n' + body)
-    measured = Calibration("H100-80GB", "torch 2.13", "2026-11-25", time=2.0, reserved=1.0)
+    measured = Calibration("H100-80GB", "torch 2.13", "2026-11-25", time=2.0, reserved=1.1)
     plain = findings.of_file(path).plan
     slower = findings.of_file(path, None, {"H100-80GB": measured}).plan
     assert plain and slower
     before, after = step(plain, "chat").estimate, step(slower, "chat").estimate
     assert before and after
     assert after.seconds > 1.9 * before.seconds
+    assert after.peak == pytest.approx(1.1 * before.peak, rel=1e-6)
     assert after.seconds_high / after.seconds < before.seconds_high / before.seconds
     assert after.basis == "the calibration of H100-80GB, 3 steps, 2026-11-25"
 
