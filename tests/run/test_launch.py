@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from tunelang.launch import deepspeed, environment, local, machine, torchrun
-from tunelang.launch.launcher import Job
+from tunelang.launch.launcher import Job, host_memory
 from tunelang.launch.libraries import Library, libraries, within
 from tunelang.launch.machine import Gpu, Machine
 from tunelang.launch.rendezvous import Node, interface, own_address
-from tunelang.plan.ir import HubModel
+from tunelang.plan.ir import Estimate, HubModel
 from tunelang.run import refusal
 
 CPU_ONLY = Machine("Linux", "cpu", 2, frozenset(), 8 << 30, ())
@@ -220,3 +220,18 @@ def test_gpus_are_read_from_nvidia_smi(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     fake.write_text("#!/bin/sh\nexit 9\n")
     assert machine.gpus() == ()
+
+
+@pytest.mark.parametrize(
+    ("device", "host", "asked"), [("cpu", 0, 7), ("cuda", 0, 0), ("cuda", 40 << 30, 41)]
+)
+def test_a_job_asks_for_the_memory_of_its_machine(placed, device, host, asked):
+    """Of a CPU what its processes take at the most; beside GPUs what is predicted, or nothing."""
+    needs = {"peak": 3 << 30, "peak_low": 3 << 30, "peak_high": 3 << 30, "host": host}
+    zeros = dict.fromkeys(("parameters", "trainable", "allocated", "usable"), 0)
+    seconds = dict.fromkeys(("seconds_low", "seconds", "seconds_high"), 1.0)
+    rest = {"terms": {}, "phase": "end", "dollars": None, "basis": "none"}
+    step = placed(device=device, processes=2)
+    predicted = step.model_copy(update={"estimate": Estimate(**needs, **zeros, **seconds, **rest)})
+    assert host_memory(predicted) == asked
+    assert host_memory(step) == 0

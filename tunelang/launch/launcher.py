@@ -57,8 +57,9 @@ def host_memory(step: Step) -> int:
     """GiB of host memory a machine needs with all that runs on it, 0 where nobody predicted it."""
     if step.estimate is None:
         return 0
-    on_cpu = step.estimate.peak_high * each(step) if step.place.device == "cpu" else 0
-    return math.ceil((step.estimate.host + on_cpu + BESIDE) / GIB)
+    of_cpu = step.estimate.peak_high * each(step) if step.place.device == "cpu" else 0
+    known = step.estimate.host + of_cpu
+    return math.ceil((known + BESIDE) / GIB) if known else 0
 
 
 def unable(step: Step, machine: Machine) -> str | None:
