@@ -1,6 +1,6 @@
 """What our own trainer code really keeps in memory, measured without memory.
 
-`python -m tests.oracle` writes the grid to tests/data/oracle.json, some ten minutes on a quiet core:
+`python -m tests.oracle` writes the grid to tests/data/oracle.json, ten minutes on a quiet core:
 
 python -m tests.oracle            measure every case that is not stored yet
 python -m tests.oracle --all      measure all of them again, after a pin or the trainer has moved
