@@ -39,7 +39,9 @@ class Family:
     windowed: Callable[[int, Config], bool] | None = None
 
 
-def _sizes(heads: int, kv_heads: int | None, vocab: int, positions: int, **more: Any) -> Config:
+def _sizes(
+    heads: int, kv_heads: int | None, vocab: int, positions: int, **more: Any
+) -> dict[str, Any]:
     plain = {"tie_word_embeddings": False, "hidden_act": "silu", "head_dim": None}
     sizes = {"num_attention_heads": heads, "num_key_value_heads": kv_heads}
     return {**plain, **sizes, "vocab_size": vocab, "max_position_embeddings": positions, **more}
