@@ -47,13 +47,11 @@ class Stack:
 
     States and their movement:
     - `foreach`: the optimizer makes one temporary of the size of all that trains.
-    - `in_backward`: each layer's update runs inside backward; its gradient is gone after it.
     - `bucket_view`: DDP's buckets are the gradients, else there is one more copy of them.
-    - `fsdp` (1 or 2), `fsdp_width` bytes of a sharded weight, `fsdp_root`: embedding and head are
-      one unit that stays gathered through the step.
+    - `fsdp` (1 or 2); `fsdp_root`: embedding and head are one unit that stays gathered through the
+      step.
     - `zero_bucket`: elements of one of DeepSpeed's buckets; `zero_buckets` of them are held in
       stage 1 and 2, and `zero_live` elements of gathered weights in stage 3 beside two buckets.
-    - `checkpoints_offloaded`: saved hidden states lie in host memory, two layers' on the device.
     """
 
     name: str
@@ -84,15 +82,12 @@ class Stack:
     kv_repeated: bool
     expert_linears: bool
     foreach: bool
-    in_backward: bool
     bucket_view: bool
     fsdp: int
-    fsdp_width: int
     fsdp_root: bool
     zero_bucket: int
     zero_buckets: int
     zero_live: int
-    checkpoints_offloaded: bool
 
 
 @cache
