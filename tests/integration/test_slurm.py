@@ -154,6 +154,6 @@ def test_a_closed_gate_ends_what_needs_the_stage(slurm: Slurm, tmp_path: Path) -
     told, _ = run.communicate(timeout=LIMIT)
     assert run.returncode == 1
     assert "TL721" in told, told
-    assert state(slurm, "chat", known) == "FAILED"
+    until(lambda: state(slurm, "chat", known) == "FAILED")
     until(lambda: state(slurm, "judge", known) == "CANCELLED")
     until(lambda: state(slurm, "policy", known) == "CANCELLED")
