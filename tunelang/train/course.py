@@ -17,6 +17,7 @@ from torch import Tensor
 from tunelang.plan.ir import Step
 from tunelang.train import (
     data,
+    engines,
     evaluate,
     gauges,
     loop,
@@ -28,6 +29,7 @@ from tunelang.train import (
     trainable,
 )
 from tunelang.train.data import Example, Split
+from tunelang.train.engines.engine import Engine
 from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
 from tunelang.train.job import Job
@@ -57,6 +59,12 @@ class Policy:
     def model(self) -> Any:
         return self.trained.model
 
+    @property
+    def beside(self) -> list[Any]:
+        """Models that only compute."""
+        other = self.reference
+        return [other.model] if isinstance(other, reference.Frozen) else []
+
 
 class Course(Protocol):
     """What a method brings: its rows, the loss of a micro-batch, and what is measured."""
@@ -64,6 +72,10 @@ class Course(Protocol):
     @property
     def needs_reference(self) -> bool:
         """Does the loss compare with another model?"""
+
+    @property
+    def foresees(self) -> bool:
+        """Is an update made with the model, too?"""
 
     def encode(self, splits: Sequence[Split[Example]], speech: Speech) -> list[Split[Any]]:
         """Examples as what is trained on; what is left out is told."""
@@ -104,9 +116,14 @@ def run(step: Step, job: Job, course: Course) -> Metrics:
     job.phase("reading data")
     material = gather(step, job, course, speech, lens)
     gates = gauges.prepare(step, job, lambda example: gauged(course, example, speech, step))
-    first = samples.first(job, start.model, material.asked)
-    policy = build(step, job, course, start, lens)
-    check(step, job, course, policy, material.parts[0].train)
+    engine = engines.of(step, job)
+    policy = build(step, job, course, start, lens, engine)
+    few = data.glance(material.measured, job)
+    objective = learn(step, policy, course, material.parts, few)
+    training = loop.ready(step, job, objective, engine, policy.beside)
+    with engine.whole(policy.model) as model:
+        first = samples.first(job, model, material.asked)
+    training.compute(lambda: check(step, job, course, policy, material.parts[0].train))
 
     def taken(policy: Policy) -> dict[str, float]:
         own = course.measure(policy, material.measured)
@@ -114,12 +131,13 @@ def run(step: Step, job: Job, course: Course) -> Metrics:
             gates, own, lambda part: evaluate.measure(policy.model, part, lens)
         )
 
-    before = stage.before(job, lambda: taken(unmoved(step, policy)))
-    few = data.glance(material.measured, job)
-    series = loop.train(step, job, learn(step, policy, course, material.parts, few))
-    stage.settle(step, policy.trained)
-    metrics = stage.after(step, job, before, lambda: taken(policy))
-    shown = samples.compare(job, policy.model, material.asked, first)
+    at_start = unmoved(step, policy)
+    before = stage.before(job, lambda: training.compute(lambda: taken(at_start)))
+    series = loop.run(training)
+    stage.settle(step, policy.trained, engine)
+    metrics = stage.after(step, job, before, lambda: training.compute(lambda: taken(policy)))
+    with engine.whole(policy.model) as model:
+        shown = samples.compare(job, model, material.asked, first)
     product.write(
         step,
         job,
@@ -131,6 +149,7 @@ def run(step: Step, job: Job, course: Course) -> Metrics:
             speech.template,
             samples=shown,
             series=series,
+            weights=training.weights(policy.trained),
         ),
     )
     return metrics
@@ -159,14 +178,15 @@ def gauged(course: Course, example: Example, speech: Speech, step: Step) -> list
     return rows.Writer(speech, step.length or 0, "reply")(example)
 
 
-def build(step: Step, job: Job, course: Course, start: Loaded, lens: Lens) -> Policy:
+def build(
+    step: Step, job: Job, course: Course, start: Loaded, lens: Lens, engine: Engine
+) -> Policy:
     """The trainable model and its reference."""
     trained = stage.make(step, start)
     trained.model.eval()
     needed = course.needs_reference
-    return Policy(
-        trained, lens, reference.reference_of(step, job, trained, lens) if needed else None
-    )
+    other = reference.reference_of(step, job, trained, lens, engine) if needed else None
+    return Policy(trained, lens, other)
 
 
 def unmoved(step: Step, policy: Policy) -> Policy:
@@ -235,6 +255,7 @@ def learn(
         lambda at: updates(step, policy, course, parts, at),
         lambda micro: course.loss(policy, micro),
         lambda: course.measure(policy, measured),
+        foresees=course.foresees,
     )
 
 

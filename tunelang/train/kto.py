@@ -40,6 +40,7 @@ class Singles:
     step: Step
     job: Job
     needs_reference: bool = True
+    foresees: bool = True  # the baseline
 
     @property
     def settings(self) -> KTO:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -44,6 +43,7 @@ class Objective:
     rate by name; `prepare(at)` freezes and unfreezes for the update after `at` done ones, before
     the first, before a checkpoint is put back, and after every update. All of `named` is in the
     optimizer from the start: one that is built from what trains first would train nothing else.
+    `foresees`: updates are made with the model, too.
     """
 
     modules: dict[str, nn.Module]
@@ -53,6 +53,7 @@ class Objective:
     measure: Callable[[], dict[str, float]]
     scales: Mapping[str, float] = field(default_factory=dict)
     prepare: Callable[[int], None] = lambda _: None
+    foresees: bool = False
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Training:
     def compute(self, work: Callable[[], T]) -> T:
         """Run what uses the model and learns nothing, on every process alike."""
         with torch.no_grad():
-            return self.engine.compute(work)
+            return self.engine.compute(work, self.objective.modules["model"])
 
     def weights(self, trained: Trained) -> dict[str, Tensor] | None:
         """What the product keeps, whole, by name: what has trained, and of a whole model also what
@@ -102,11 +103,18 @@ def train(step: Step, job: Job, objective: Objective) -> list[dict[str, float]]:
     return run(ready(step, job, objective))
 
 
-def ready(step: Step, job: Job, objective: Objective) -> Training:
-    """Lay out the weights as the place says; before, nothing may compute with all of them."""
-    engine = engines.of(step, job)
+def ready(
+    step: Step,
+    job: Job,
+    objective: Objective,
+    engine: Engine | None = None,
+    frozen: Sequence[nn.Module] = (),
+) -> Training:
+    """Lay out the weights as the place says, and those of models that only compute; before, nothing
+    may compute with all of them."""
+    engine = engine or engines.of(step, job)
     make = partial(optimise.optimizer, step, scales=objective.scales)
-    engine.adopt([Unit(MAIN, objective.modules, objective.named, make)])
+    engine.adopt([Unit(MAIN, objective.modules, objective.named, make)], frozen)
     if engine.name != "none":
         engines.check(job, engine, step.place.processes)
         machine.seed(step.seed + job.rank)  # no two processes drop the same activations
@@ -122,12 +130,20 @@ def run(training: Training) -> list[dict[str, float]]:
     job.phase("training")
     job.polls_stop.set()
     switch(objective, training=True)
-    for update in islice(objective.updates(progress.at), training.schedule.steps - progress.at):
-        one_update(training, update)
+    stream = objective.updates(progress.at)
+    while progress.at < training.schedule.steps:
+        one_update(training, following(training, stream))
         after_update(training)
     job.polls_stop.clear()
     switch(objective, training=False)
     return progress.series
+
+
+def following(training: Training, stream: Iterator[Update]) -> Update:
+    """The next update."""
+    if training.objective.foresees:
+        return training.compute(lambda: next(stream))
+    return next(stream)
 
 
 def schedule_of(step: Step) -> Schedule:
@@ -172,7 +188,8 @@ def backward(engine: Engine, objective: Objective, update: Update) -> float:
     mine = list(zip(engine.share(update.micros), engine.counts(len(update.micros)), strict=True))
     for at, (micro, counts) in enumerate(mine):
         last = at == len(mine) - 1
-        loss = engine.compute(partial(share_of, objective, update, micro), last=last)
+        work = partial(share_of, objective, update, micro)
+        loss = engine.compute(work, objective.modules["model"], last=last)
         engine.backward(MAIN, loss if counts else loss * 0, last=last)
         summed += float(loss.detach()) if counts else 0.0
     return engine.total([summed])[0]

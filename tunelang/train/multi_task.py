@@ -29,7 +29,7 @@ from tunelang.train import (
 from tunelang.train.data import Split
 from tunelang.train.evaluate import Lens
 from tunelang.train.forward import Row
-from tunelang.train.job import Job
+from tunelang.train.job import Job, fail
 from tunelang.train.material import Material, again, gather, mixture, speak
 from tunelang.train.stage import Metrics
 from tunelang.train.trainable import Trained
@@ -107,6 +107,9 @@ def shared(step: Step, job: Job, material: Material) -> tuple[Step, dict[str, An
     if len(material.parts) == 1:
         job.note("one task is trained: there are no shares to search")
         return step, {}
+    if job.world > 1:
+        help = "search them in one process, and write them down as the shares of the mix"
+        fail("TL714", "backend-cannot", "`shares = doremi` is found by one process", help)
 
     def fresh() -> Trained:
         machine.seed(step.seed)

@@ -41,6 +41,7 @@ class Lists:
 
     step: Step
     job: Job
+    foresees: bool = False
 
     @property
     def name(self) -> str:

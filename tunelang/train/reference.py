@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ from tunelang.run.store import room, write_json
 from tunelang.train import data, judged, likelihood, product, ranked, stage, trainable
 from tunelang.train.checkpoint import write_tensors
 from tunelang.train.data import Example, Split
+from tunelang.train.engines.engine import Engine
+from tunelang.train.engines.single import Single
 from tunelang.train.evaluate import Lens
 from tunelang.train.folders import origin, tokenizer_folder
 from tunelang.train.forward import Row
@@ -45,7 +47,7 @@ def digest(row: Row) -> bytes:
     return hashlib.sha256(struct.pack(f"<{len(numbers)}q", *numbers)).digest()[:16]
 
 
-def reference_of(step: Step, job: Job, trained: Trained, lens: Lens) -> Reference:
+def reference_of(step: Step, job: Job, trained: Trained, lens: Lens, engine: Engine) -> Reference:
     """The kept values where the plan computed them; adapters off where the reference is the
     stage's own start; else a frozen model of its own."""
     kept = step.inputs.get(KEPT)
@@ -54,7 +56,7 @@ def reference_of(step: Step, job: Job, trained: Trained, lens: Lens) -> Referenc
     if trained.adapter and step.inputs["reference"] == step.inputs["model"]:
         return Off(trained, lens)
     same_tokens(step, job)
-    return Frozen(stage.loaded(step, job, "reference").model, lens)
+    return Frozen(stage.loaded(step, job, "reference").model, lens, engine)
 
 
 def same_tokens(step: Step, job: Job) -> None:
@@ -87,13 +89,15 @@ class Off:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A model of its own that never trains."""
+    """A model of its own that never trains; the engine holds it."""
 
     model: Any
     lens: Lens
+    engine: Engine = field(default_factory=Single)
 
     def __call__(self, rows: Sequence[Row]) -> Tensor:
-        return resting(self.model, rows, self.lens)
+        with torch.no_grad():
+            return self.engine.compute(lambda: resting(self.model, rows, self.lens), self.model)
 
 
 def resting(model: Any, rows: Sequence[Row], lens: Lens) -> Tensor:
