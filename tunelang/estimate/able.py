@@ -1,7 +1,9 @@
 """What workers can share between processes: by method and by what trains.
 
-The one table of it. A way stands here once it was run by two processes against one
-(tests/integration), and everything else runs in one process.
+The one table of it; everything else runs in one process. Full tuning and LoRA stand here because
+two processes were run against one (tests/integration): sft, reward_modeling, dpo, kto and the
+policies; the others of `METHODS` go through the same loops. QLoRA was so run by hand, for
+instruction_tuning in fp32. Nothing of `OFFLOADS` was run: that takes a GPU.
 """
 
 from __future__ import annotations
