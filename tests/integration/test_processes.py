@@ -72,7 +72,7 @@ LONG: dict[str, Any] = {
     "adapter": {"dropout": 0.2},
     "schedule": schedule(9, save_every=3, eval_every=4),
 }
-WAYS = ["ddp", "fsdp2", "zero1", "zero2", "zero3"]
+WAYS = ["ddp", "fsdp2", pytest.param("zero1", marks=SLOW), "zero2", "zero3"]
 
 
 def step_of(key: str, **more: Any) -> Step:
@@ -92,6 +92,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 def two(shop: Shop, key: str, sharding: str, **more: Any) -> str:
     """The key of a step that two processes share, written down."""
+    if sharding.startswith("zero"):
+        pytest.importorskip("deepspeed")
     held = place(micro=2, accumulate=2, processes=2, sharding=sharding, launcher="torchrun")
     step = step_of(key, place=held, **more)
     (shop.home / f"{key}.json").write_text(step.model_dump_json(), "utf-8")
