@@ -22,7 +22,7 @@ Found = dict[str, dict[str, int]]
 
 def text() -> str:
     """The record's lines, as `catalog/stacks/*.toml` has them."""
-    return "\n".join(f"{name} = {round(value, 2):g}" for name, value in constants().items())
+    return "\n".join(f"{name} = {round(value, 1):g}" for name, value in constants().items())
 
 
 def constants() -> dict[str, float]:
@@ -34,7 +34,7 @@ def constants() -> dict[str, float]:
         "mlp_full": saved(FULL, "intermediate_size"),
         "mlp_frozen": saved(FROZEN, "intermediate_size"),
         "adapter_input": saved(gated, "hidden_size") - saved(FROZEN, "hidden_size"),
-        "logit_piece": logit(Case(MODEL, weights="lora", checkpointing=True, length=4096)),
+        "logit_piece": logit(Case(MODEL, weights="lora", checkpointing=True, length=8192)),
         "compared": logit(
             Case(
                 MODEL,

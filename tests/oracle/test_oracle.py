@@ -53,20 +53,22 @@ def test_all_of_the_grid_is_stored() -> None:
 
 
 def test_the_closed_form_agrees_with_the_grid(errors: dict[Case, float]) -> None:
-    """All cases together: median within 1 %, nine in ten within 3 %."""
+    """All cases together: median within 0.2 %, nine in ten within 1 %, none beyond 4 %."""
     middle, most = off(errors)
-    assert middle < 0.01
-    assert most < 0.03
+    assert middle < 0.002
+    assert most < 0.01
+    assert max(map(abs, errors.values())) < 0.04
 
 
 @pytest.mark.parametrize(
     ("kinds", "middle", "most"),
     [
-        (("dense",), 0.01, 0.03),
-        (("dpo",), 0.01, 0.03),
-        (("reward",), 0.01, 0.03),
-        (("ppo",), 0.01, 0.03),
-        (("grpo", "rloo"), 0.01, 0.03),
+        (("dense",), 0.002, 0.01),
+        (("mixtures", "esft"), 0.005, 0.03),
+        (("dpo",), 0.002, 0.01),
+        (("reward",), 0.003, 0.02),
+        (("ppo",), 0.002, 0.01),
+        (("grpo", "rloo"), 0.002, 0.01),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
@@ -95,7 +97,15 @@ def test_the_versions_are_those_that_are_pinned() -> None:
     import transformers
 
     versions = json.loads(oracle.FILE.read_text("utf-8"))["versions"]
-    assert versions == {each.__name__: each.__version__ for each in (torch, transformers, peft)}
+    here = {each.__name__: each.__version__ for each in (torch, transformers, peft)}
+    assert {name: plain(version) for name, version in versions.items()} == {
+        name: plain(version) for name, version in here.items()
+    }
+
+
+def plain(version: str) -> str:
+    """Without the build that it is for."""
+    return version.partition("+")[0]
 
 
 def test_buckets_are_those_that_deepspeed_is_told() -> None:
