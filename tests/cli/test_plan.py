@@ -97,7 +97,7 @@ def test_what_is_reused_and_why_the_rest_runs(small: Findings) -> None:
 
 
 def test_why_a_stage_runs_is_one_clause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing near: no reason. Another rate: that. Only what it starts from differs: that runs."""
+    """Nothing near, or too much of it other: no reason. Another rate: that. Another start: that."""
     monkeypatch.setenv("TUNELANG_HOME", str(tmp_path))
     old = made(of_file(SMALL))
     assert not any(each.reused or each.reason for each in states(old).values())
@@ -114,6 +114,10 @@ def test_why_a_stage_runs_is_one_clause(tmp_path: Path, monkeypatch: pytest.Monk
         "0.0001"
     )
     assert changed["chat"].reason == "`domain`, which it starts from, runs"
+    sets = {"lr": "1e-4", "seed": "3", "precision": "bf16", "length": "128 tokens"}
+    sets |= {"batch": "4 sequences", "train": "9 steps"}
+    other = {f"domain.{name}": value for name, value in sets.items()}
+    assert states(made(of_file(SMALL, Settings(sets=other))))["domain"].reason == ""
 
 
 def test_totals_stand_against_the_budget(large: Findings) -> None:

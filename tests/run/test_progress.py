@@ -19,7 +19,7 @@ def told_by(kind):
     shown = kind(Console(file=file, width=120, force_terminal=kind is Bars))
     shown.start(["base", "sft"])
     shown.end("base", "reused", 0.0)
-    shown.begin("sft")
+    shown.begin("sft", "2 processes · DDP")
     for at in range(1, 11):
         shown.event("sft", progress(at, 0.5 * at, 1 / at))
     shown.event("sft", {"event": "note", "text": "8 rows are cut"})
@@ -38,6 +38,14 @@ def test_both_displays_tell_the_same(kind):
     shown.event("sft", progress(3, 9.0))
     shown.event("sft", {"event": "checkpoint", "at": 7})
     assert shown.where("sft") == "step 7 of 10"
+
+
+def test_plain_lines_say_what_shares_a_step():
+    """Processes and the way they share the step; one process has nothing to say."""
+    shown, told = told_by(Lines)
+    assert "sft   starting 2 processes · DDP\n" in told
+    shown.begin("base", "")
+    assert shown.console.file.getvalue().endswith("base  starting\n")
 
 
 def test_plain_lines_show_the_end_of_training():

@@ -52,6 +52,14 @@ def processors(place: Place) -> str:
     return "GPUs" if place.device == "cuda" else "processes"
 
 
+def shared(step: Step) -> str:
+    """`8 GPUs · FSDP2 · checkpointing`; empty for a step of one process."""
+    place = step.place
+    if place.processes == 1:
+        return ""
+    return " · ".join([f"{place.processes} {processors(place)}", *strategy(step)])
+
+
 def strategy(step: Step) -> list[str]:
     """Sharding, recomputation, loss and offload, where a step trains."""
     return ways(step.place, step.product == SPEAKS) if step.schedule else []

@@ -18,6 +18,7 @@ from tunelang.errors import UserError
 from tunelang.launch.machine import probe
 from tunelang.launch.scheduler import Order, Scheduler, Status, job_name
 from tunelang.plan.ir import Plan, Step
+from tunelang.plan.words import shared
 from tunelang.run.audit import audit
 from tunelang.run.events import Failed, Tail
 from tunelang.run.gates import stops
@@ -178,7 +179,7 @@ def _begin(cluster: Cluster, step: Step, status: Status, *, earlier: bool) -> No
     run.journal.begin(step, "run")
     _note(cluster, step, f"job {status.id}, {status.text}")
     if status.word == "running":
-        run.display.begin(step.name)
+        run.display.begin(step.name, shared(step))
 
 
 def _note(cluster: Cluster, step: Step, text: str) -> None:
@@ -218,7 +219,7 @@ def _tell(cluster: Cluster, job: Job, status: Status | None) -> None:
     if status.text != job.status.text and status.word in ("waiting", "running"):
         _note(cluster, job.step, f"job {status.id} is {status.text}")
     if status.word == "running" != job.status.word:
-        cluster.run.display.begin(job.step.name)
+        cluster.run.display.begin(job.step.name, shared(job.step))
     job.status = status
 
 

@@ -15,6 +15,7 @@ from tunelang.launch.environment import environment
 from tunelang.launch.launcher import Job
 from tunelang.launch.machine import Machine, probe
 from tunelang.plan.ir import Plan, Step
+from tunelang.plan.words import shared
 from tunelang.run import nodes, worker
 from tunelang.run.audit import audit
 from tunelang.run.events import Event, Tail
@@ -130,7 +131,7 @@ def _work(run: Run, step: Step, held: Held) -> worker.Ending:
     work.mkdir(parents=True, exist_ok=True)
     write_json(work / "step.json", step.model_dump(mode="json"))
     run.journal.tell(step.key, Tail(work / worker.EVENTS).read())
-    run.display.begin(step.name)
+    run.display.begin(step.name, shared(step))
     node = run.settings.node if step.place.nodes > 1 else None
     if node is not None:
         nodes.gather(node, work, run.interrupt, run.display.say)

@@ -30,7 +30,7 @@ class Display(Protocol):
     """What `execute` tells while it works."""
 
     def start(self, names: list[str]) -> None: ...
-    def begin(self, name: str) -> None: ...
+    def begin(self, name: str, how: str) -> None: ...
     def event(self, name: str, event: Event) -> None: ...
     def end(self, name: str, state: str, seconds: float) -> None: ...
     def say(self, text: str) -> None: ...
@@ -86,8 +86,8 @@ class Lines:
     def start(self, names: list[str]) -> None:
         self.paces = {name: Pace() for name in names}
 
-    def begin(self, name: str) -> None:
-        self._line(name, "starting")
+    def begin(self, name: str, how: str) -> None:
+        self._line(name, f"starting {how}".rstrip())
 
     def event(self, name: str, event: Event) -> None:
         pace = self.paces[name]
@@ -138,8 +138,8 @@ class Bars:
             self.tasks[name] = self.bars.add_task(name, total=1, count="", text="")
         self.bars.start()
 
-    def begin(self, name: str) -> None:
-        self._show(name, text="starting", total=None)
+    def begin(self, name: str, how: str) -> None:
+        self._show(name, text=f"starting {how}".rstrip(), total=None)
 
     def event(self, name: str, event: Event) -> None:
         pace = self.paces[name]

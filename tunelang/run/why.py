@@ -11,6 +11,8 @@ from tunelang.plan.differences import Change, differences
 from tunelang.plan.ir import Step
 from tunelang.run.store import Store
 
+NEAR = 5  # differences; a step with more of them is another step, and none of them is the reason
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -55,7 +57,7 @@ def nearest(known: Sequence[Finished], wanted: Step) -> Nearest | None:
 
 
 def reason(known: Sequence[Finished], step: Step, running: Collection[str]) -> str:
-    """The one thing that makes a step run, as `lr 1e-05 → 2e-05`; empty where nothing is near.
+    """The one thing that makes a step run, as `lr 1e-05 → 2e-05`; empty where nothing is NEAR.
 
     Where only what it starts from differs, that is the reason: the step before is `running` too.
     """
@@ -63,6 +65,8 @@ def reason(known: Sequence[Finished], step: Step, running: Collection[str]) -> s
     if near is None:
         return ""
     own = [each for each in near.changes if not each.name.startswith("input")]
+    if len(own) > NEAR:
+        return ""
     if own:
         more = f" and {len(own) - 1} more" if len(own) > 1 else ""
         return f"{own[0].name} {own[0].old} → {own[0].new}{more}"
