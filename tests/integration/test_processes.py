@@ -3,9 +3,8 @@ product, and no lost bit.
 
 Every way of sharding trains whole weights, adapters and a reward, with updates whose micro-batches
 do not divide by two, and is killed with -9 in one process. Seen to fail: with a micro-batch that
-comes twice counted twice; with gradients averaged and not added (`Fsdp2`: no divide factor); with
-`fully_shard` doing nothing; with the optimizer left out of `shards.save`; with the random numbers
-of the first process restored in the second.
+comes twice counted twice; with gradients averaged and not added; with the state of optimizers left
+out of `shards.restore`; with the random numbers of the first process restored in the second.
 """
 
 from __future__ import annotations
