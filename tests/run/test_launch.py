@@ -102,17 +102,29 @@ def test_a_stage_of_several_machines_is_not_started_on_one(placed):
 
 
 def test_zero_needs_deepspeed(placed, monkeypatch):
-    """Without DeepSpeed both launchers of ZeRO say how to install it."""
-    monkeypatch.setattr(torchrun, "find_spec", lambda _: None)
-    monkeypatch.setattr(deepspeed, "find_spec", lambda _: None)
-    step = placed(device="cuda", gpus=2, sharding="zero3")
-    assert "tunelang[deepspeed]" in torchrun.cannot(step, TWO_GPUS)
-    assert "tunelang[deepspeed]" in deepspeed.cannot(step, TWO_GPUS)
+    """Where a step is under ZeRO, DeepSpeed is a library like others: one error, its command."""
+    here = {"train": (), "deepspeed": (Library("deepspeed", ">=0.19.8,<0.20", None),)}
+    monkeypatch.setattr(refusal, "libraries", here.__getitem__)
+    ways = {"processes": 2, "launcher": "torchrun"}
+    steps = [placed(**ways, sharding=way) for way in ("zero1", "zero3")]
+    (found,) = refusal.refusals(steps, CPU_ONLY, ())
+    assert found.name == "training-not-installed"
+    assert found.help == f"{sys.executable} -m pip install 'deepspeed>=0.19.8,<0.20'"
+    assert refusal.refusals([placed(**ways, sharding="fsdp2")], CPU_ONLY, ()) == []
 
 
-def test_deepspeed_runs_zero_only(placed, monkeypatch):
+def test_stages_that_lack_the_same_are_one_error(placed):
+    """Two stages for GPUs that are not here, and one that needs another number of them."""
+    steps = [placed(device="cuda", gpus=count) for count in (1, 1, 1)]
+    steps[1] = steps[1].model_copy(update={"name": "judge"})
+    steps[2] = placed(device="cuda", gpus=2)
+    found = refusal.refusals(steps, CPU_ONLY, ())
+    assert [each.message.count("`") // 2 - 1 for each in found] == [2, 1]
+    assert f"stages `{steps[0].name}`, `judge` cannot run here" in found[0].message
+
+
+def test_deepspeed_runs_zero_only(placed):
     """Plain data parallelism and several machines are torchrun's."""
-    monkeypatch.setattr(deepspeed, "find_spec", lambda _: True)
     step = placed(processes=2, sharding="ddp", launcher="deepspeed")
     assert deepspeed.cannot(step, TWO_GPUS) == "it runs zero1, zero2 and zero3, not sharding `ddp`"
     two = placed(processes=2, nodes=2, sharding="zero3", launcher="deepspeed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 
 from tunelang.launch.launcher import Job, Launcher, each, unable
 from tunelang.launch.machine import Machine
@@ -22,8 +21,6 @@ def command(job: Job) -> list[str]:
 
 
 def cannot(step: Step, machine: Machine) -> str | None:
-    if find_spec("deepspeed") is None:
-        return "DeepSpeed is not installed: pip install 'tunelang[deepspeed]'"
     if step.import_from is not None:
         return "a model is converted by one process; the `local` launcher does that"
     return unable(step, machine)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 
 from tunelang.launch.launcher import Job, Launcher, each, unable
 from tunelang.launch.machine import Machine
@@ -34,8 +33,6 @@ def _meeting(node: Node, key: str) -> list[str]:
 def cannot(step: Step, machine: Machine) -> str | None:
     if step.import_from is not None:
         return "a model is converted by one process; the `local` launcher does that"
-    if step.place.sharding.startswith("zero") and find_spec("deepspeed") is None:
-        return f"{step.place.sharding} needs DeepSpeed: pip install 'tunelang[deepspeed]'"
     return unable(step, machine)
 
 

@@ -17,7 +17,7 @@ from tunelang.plan.ir import Plan, Step
 from tunelang.plan.reads import reads
 from tunelang.run.events import Failed
 from tunelang.run.failure import diagnostic, last_lines
-from tunelang.run.refusal import later
+from tunelang.run.refusal import later, together
 from tunelang.run.store import Store, write_atomic
 from tunelang.run.worker import LOG, Ending
 from tunelang.run.written import PLAN
@@ -41,12 +41,11 @@ def unable(
         help = "what machines need goes into the image, or into the scheduler's own settings"
         yield error("TL714", "backend-cannot", message, None, help=help)
     options = {step.name: submit.options for step, submit in submits(plan)}
-    for step in steps:
-        reason = _reason(step, scheduler, options[step.name], hub)
-        if reason:
-            message = f"stage `{step.name}` cannot run with `{scheduler.name}`: {reason}"
-            yield error("TL714", "backend-cannot", message, None)
-        yield from (found for found in [later(step)] if found)
+    reasons = [(step, _reason(step, scheduler, options[step.name], hub)) for step in steps]
+    for stages, why in together(reasons):
+        message = f"{stages} cannot run with `{scheduler.name}`: {why}"
+        yield error("TL714", "backend-cannot", message, None)
+    yield from (found for step in steps if (found := later(step)))
 
 
 def _reason(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tunelang import registry
 from tunelang.diagnostic import Diagnostic, error, warning
@@ -25,8 +25,9 @@ def refusals(
     if not running:
         return []
     found = _missing(running)
+    found += _cannot(running, machine, profiles)
     for step in running:
-        found += [_cannot(step, machine, profiles), _alone(step, node), later(step)]
+        found += [_alone(step, node), later(step)]
     return [finding for finding in found if finding is not None]
 
 
@@ -47,6 +48,7 @@ def install(wanted: Iterable[Library]) -> str:
 def _missing(steps: list[Step]) -> list[Diagnostic | None]:
     """At most one error for what is not installed and one warning for other versions."""
     extras = ["train"] + (["quant"] if any(map(_quantised, steps)) else [])
+    extras += ["deepspeed"] if any(map(_by_deepspeed, steps)) else []
     needed = [one for extra in extras for one in libraries(extra)]
     absent = [one for one in needed if one.found is None]
     other = [one for one in needed if one.found is not None and not one.fits]
@@ -57,6 +59,10 @@ def _quantised(step: Step) -> bool:
     """Whether the step needs bitsandbytes."""
     optimizer = str(step.fields.get("optimizer", ""))
     return (step.weights is not None and step.weights.kind == "qlora") or "8bit" in optimizer
+
+
+def _by_deepspeed(step: Step) -> bool:
+    return step.place.sharding.startswith("zero") or step.place.launcher == "deepspeed"
 
 
 def _absent(wanted: list[Library]) -> Diagnostic:
@@ -72,13 +78,27 @@ def _other(wanted: list[Library]) -> Diagnostic:
     return warning("TL725", "untried-version", message, None, help=install(wanted))
 
 
-def _cannot(step: Step, machine: Machine, profiles: tuple[str, ...]) -> Diagnostic | None:
-    chosen = launcher(step.place.launcher)
+def _cannot(steps: list[Step], machine: Machine, profiles: tuple[str, ...]) -> Iterator[Diagnostic]:
+    for stages, why in together((step, _reason(step, machine)) for step in steps):
+        message = f"{stages} cannot run here with {why}"
+        yield error("TL714", "backend-cannot", message, None, help=_advice(profiles))
+
+
+def _reason(step: Step, machine: Machine) -> str | None:
+    name = step.place.launcher
+    chosen = launcher(name)
     reason = chosen.cannot(step, machine) if chosen else "no such launcher is installed"
-    if reason is None:
-        return None
-    message = f"stage `{step.name}` cannot run here with `{step.place.launcher}`: {reason}"
-    return error("TL714", "backend-cannot", message, None, help=_advice(profiles))
+    return f"`{name}`: {reason}" if reason else None
+
+
+def together(found: Iterable[tuple[Step, str | None]]) -> Iterator[tuple[str, str]]:
+    """Stages of one reason are said as one: "stages `judge`, `policy`", and why."""
+    apart: dict[str, list[str]] = {}
+    for step, reason in found:
+        if reason:
+            apart.setdefault(reason, []).append(f"`{step.name}`")
+    for reason, names in apart.items():
+        yield f"stage{'s' if len(names) > 1 else ''} {', '.join(names)}", reason
 
 
 def _alone(step: Step, node: Node | None) -> Diagnostic | None:
