@@ -65,7 +65,8 @@ def test_the_folder_is_the_same_every_time(tmp_path: Path) -> None:
     old.parent.mkdir(parents=True)
     old.write_text("{}")
     (second / "notes.txt").write_text("mine")
-    tunelang("plan", str(LARGE), "-o", str(first), home=tmp_path / "a")
+    told = tunelang("plan", str(LARGE), "-o", str(first), home=tmp_path / "a")
+    assert f"wrote {first}; `tunelang run {first}` carries it out" in told.stderr
     tunelang("plan", str(LARGE), "-o", str(second), home=tmp_path / "b", cwd=tmp_path)
     mine = written(second)
     assert mine.pop("notes.txt") == b"mine"
@@ -132,6 +133,19 @@ def test_accelerate_reads_its_configurations(large: Plan, tmp_path: Path) -> Non
         assert read.mixed_precision == (None if kind == "DEEPSPEED" else "bf16")
     alone = placed(step, device="cpu", gpus=0, gpu=None, sharding="ddp", processes=2)
     assert accelerate_config(alone) is None
+
+
+def test_a_script_says_where_its_python_has_no_tunelang(large: Plan, tmp_path: Path) -> None:
+    """As beside an environment that is not active; not Python's own "No module named"."""
+    script = tmp_path / "launch" / "01-domain.sh"
+    script.parent.mkdir()
+    script.write_text(launch_files(large)["launch/01-domain.sh"])
+    env = {**os.environ, "TUNELANG_PYTHON": "false"}
+    done = subprocess.run(["sh", str(script)], capture_output=True, text=True, env=env)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "false has no TuneLang: activate its environment, or set TUNELANG_PYTHON\n"
+    )
 
 
 def test_scripts_are_sound_shell(large: Plan, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def plan(
     _tell(checked, told, explain or (), json)
     if out:
         _write(made, out)
+        sys.stderr.write(f"wrote {out}; `tunelang run {out}` carries it out\n")
     sys.stdout.flush()
     show_findings(found)
     leave(found)

@@ -12,6 +12,12 @@ PYTHON = '"${TUNELANG_PYTHON:-python3}"'
 SETUP = """\
 if [ -n "${TUNELANG_SETUP:-}" ]; then . "$TUNELANG_SETUP"; fi
 """
+FOUND = f"""\
+{PYTHON} -c 'import tunelang' 2>/dev/null || {{
+  echo "{PYTHON.strip('"')} has no TuneLang: activate its environment, or set TUNELANG_PYTHON" >&2
+  exit 1
+}}
+"""
 HERE = 'cd "$(dirname "$0")/.."\n'
 
 
@@ -40,11 +46,11 @@ def files(plan: Plan) -> dict[str, str]:
 def _script(plan: Plan, step: Step) -> str:
     head = f"#!/bin/sh\n{title(plan, step)}"
     if step.place.nodes == 1:
-        return f"{head}set -eu\n{HERE}{SETUP}exec {only(step)}\n"
+        return f"{head}set -eu\n{HERE}{SETUP}{FOUND}exec {only(step)}\n"
     ask = (
         f"# Start it on each of {step.place.nodes} machines that share TUNELANG_HOME: "
         f"NODE=0 to {step.place.nodes - 1},\n"
         "# RENDEZVOUS=HOST:PORT, where the machine of NODE=0 is reached by all others.\n"
     )
     meet = '--node "$NODE" --rendezvous "$RENDEZVOUS"'
-    return f"{head}{ask}set -eu\n{HERE}{SETUP}exec {only(step)} {meet}\n"
+    return f"{head}{ask}set -eu\n{HERE}{SETUP}{FOUND}exec {only(step)} {meet}\n"
