@@ -8,21 +8,23 @@ from typing import Any
 
 from tunelang.estimate.architecture import Architecture, Experts, Latent, Vision
 from tunelang.estimate.families import FAMILIES, Family
+from tunelang.estimate.numbers import MOST_LAYERS, given, share, size
 
 MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "deepseek_v2", "deepseek_v3")
+COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")  # what families call theirs
 VISION = {"gemma3": "gemma3_text"}  # loaded with a tower; what its text_config is
 
 
 def from_config(config: Mapping[str, Any], name: str) -> Architecture | None:
-    """The architecture of a config.json; None for families not known, and for mixtures whose
-    blocks alternate."""
+    """The architecture of a config.json; None for families not known, for mixtures whose blocks
+    alternate, and where a number that its family needs is missing or cannot be."""
     kind = str(config.get("model_type"))
     try:
         if kind in VISION:
             return _with_tower(config, kind, name)
         return _known(config, kind, name) if kind in FAMILIES else None
     except (KeyError, TypeError, ValueError):
-        return None  # a config.json that leaves out what its family needs
+        return None
 
 
 def families() -> tuple[str, ...]:
@@ -35,14 +37,18 @@ def _with_tower(config: Mapping[str, Any], kind: str, name: str) -> Architecture
     text = _known({**config["text_config"]}, VISION[kind], name)
     tower = config["vision_config"]
     seen = Vision(
-        hidden=int(tower["hidden_size"]),
-        layers=int(tower["num_hidden_layers"]),
-        ffn=int(tower["intermediate_size"]),
-        image=int(tower["image_size"]),
-        patch=int(tower["patch_size"]),
-        channels=int(tower.get("num_channels", 3)),
+        hidden=size(tower, "hidden_size"),
+        layers=size(tower, "num_hidden_layers"),
+        ffn=size(tower, "intermediate_size"),
+        image=size(tower, "image_size"),
+        patch=size(tower, "patch_size"),
+        channels=given(tower, "num_channels", 3),
     )
     return replace(text, family=kind, vision=seen) if text else None
+
+
+def layers_of(config: Mapping[str, Any]) -> int:
+    return size(config, "num_hidden_layers", MOST_LAYERS)
 
 
 def _known(written: Mapping[str, Any], kind: str, name: str) -> Architecture | None:
@@ -51,17 +57,17 @@ def _known(written: Mapping[str, Any], kind: str, name: str) -> Architecture | N
     mixture = experts_of(config, kind) if kind in MIXTURES else None
     if kind in MIXTURES and mixture is None:
         return None
-    heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+    heads, hidden = size(config, "num_attention_heads"), size(config, "hidden_size")
     plain = Architecture(
         name=name,
         hidden=hidden,
-        layers=int(config["num_hidden_layers"]),
+        layers=layers_of(config),
         heads=heads,
-        kv_heads=int(config.get("num_key_value_heads") or heads),
-        head_dim=int(config.get("head_dim") or hidden // heads),
-        ffn=int(config["intermediate_size"]),
-        vocab=int(config["vocab_size"]),
-        positions=int(config.get("max_position_embeddings") or 0),
+        kv_heads=given(config, "num_key_value_heads", heads),
+        head_dim=given(config, "head_dim", hidden // heads),
+        ffn=size(config, "intermediate_size"),
+        vocab=size(config, "vocab_size"),
+        positions=given(config, "max_position_embeddings"),
         tied=bool(config["tie_word_embeddings"]),
         family=kind,
         layout=family.layout,
@@ -70,6 +76,8 @@ def _known(written: Mapping[str, Any], kind: str, name: str) -> Architecture | N
         experts=mixture,
         latent=latent_of(config) if kind.startswith("deepseek") else None,
     )
+    if not plain.query:
+        raise ValueError(f"{heads} heads share a width of {hidden}")
     return _finished(plain, config, family)
 
 
@@ -106,18 +114,20 @@ def _finished(plain: Architecture, config: Mapping[str, Any], family: Family) ->
 
 def _rotary(config: Mapping[str, Any]) -> float:
     """The share of a head that is rotated; GPT-NeoX calls it `rotary_pct`."""
-    inner = config.get("rope_parameters") or {}
-    named = inner.get("partial_rotary_factor") if isinstance(inner, Mapping) else None
-    return float(named or config.get("rotary_pct") or config.get("partial_rotary_factor") or 1.0)
+    inner, name = config.get("rope_parameters"), "partial_rotary_factor"
+    outer = share(config, "rotary_pct", share(config, name, 1.0))
+    return share(inner, name, outer) if isinstance(inner, Mapping) else outer
 
 
 def window_of(config: Mapping[str, Any], family: Family, layers: int) -> tuple[int, int]:
     """How many tokens windowed layers see, and how many layers those are."""
-    width = int(config.get("sliding_window") or 0)
+    width = given(config, "sliding_window")
     if not width or not config.get("use_sliding_window", True) or family.windowed is None:
         return 0, 0
     kinds = config.get("layer_types")
     if kinds:
+        if len(kinds) != layers:
+            raise ValueError("`layer_types` names each layer once")
         count = sum(kind == "sliding_attention" for kind in kinds)
     else:
         count = sum(family.windowed(layer, config) for layer in range(layers))
@@ -126,16 +136,16 @@ def window_of(config: Mapping[str, Any], family: Family, layers: int) -> tuple[i
 
 def experts_of(config: Mapping[str, Any], kind: str) -> Experts | None:
     """The routed experts of a mixture; None where dense blocks stand between those with experts."""
-    layers = int(config["num_hidden_layers"])
-    first = int(config.get("first_k_dense_replace") or 0)
-    alternates = int(config.get("decoder_sparse_step") or 1) > 1
+    layers = layers_of(config)
+    first = given(config, "first_k_dense_replace", most=layers)
+    alternates = given(config, "decoder_sparse_step", 1) > 1
     if alternates or sorted(config.get("mlp_only_layers") or []) not in ([], [*range(first)]):
         return None
-    ffn = int(config.get("moe_intermediate_size") or config["intermediate_size"])
-    named = (config.get(n) for n in ("num_local_experts", "num_experts", "n_routed_experts"))
+    ffn = given(config, "moe_intermediate_size") or size(config, "intermediate_size")
+    count = size(config, next((name for name in COUNTS if config.get(name)), COUNTS[0]))
     return Experts(
-        count=next((int(number) for number in named if number), 0),
-        active=int(config["num_experts_per_tok"]),
+        count=count,
+        active=size(config, "num_experts_per_tok", most=count),
         ffn=ffn,
         layers=layers - first,
         shared=_shared(config, kind, ffn),
@@ -145,17 +155,16 @@ def experts_of(config: Mapping[str, Any], kind: str) -> Experts | None:
 
 def _shared(config: Mapping[str, Any], kind: str, ffn: int) -> int:
     if kind == "qwen2_moe":
-        return int(config["shared_expert_intermediate_size"])
-    return int(config.get("n_shared_experts") or 0) * ffn
+        return size(config, "shared_expert_intermediate_size")
+    return given(config, "n_shared_experts") * ffn
 
 
 def latent_of(config: Mapping[str, Any]) -> Latent:
     """The widths of DeepSeek's attention."""
-    rank = config["q_lora_rank"]
     return Latent(
-        query_rank=int(rank) if rank else None,
-        kv_rank=int(config["kv_lora_rank"]),
-        plain=int(config["qk_nope_head_dim"]),
-        rotated=int(config["qk_rope_head_dim"]),
-        value=int(config["v_head_dim"]),
+        query_rank=given(config, "q_lora_rank") or None,
+        kv_rank=size(config, "kv_lora_rank"),
+        plain=size(config, "qk_nope_head_dim"),
+        rotated=size(config, "qk_rope_head_dim"),
+        value=size(config, "v_head_dim"),
     )

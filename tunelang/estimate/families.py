@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunelang.estimate.architecture import Layout, Norm
+from tunelang.estimate.numbers import given
 
 QKV = ("q_proj", "k_proj", "v_proj")
 QKVO = (*QKV, "o_proj")
@@ -57,16 +58,16 @@ def _everywhere(_layer: int, _config: Config) -> bool:
 
 
 def _late(layer: int, config: Config) -> bool:
-    return layer >= int(config["max_window_layers"])
+    return layer >= given(config, "max_window_layers")
 
 
 def _every_other(layer: int, config: Config) -> bool:
-    return layer % 2 == 0 and layer < int(config.get("max_window_layers", layer + 1))
+    return layer % 2 == 0 and layer < given(config, "max_window_layers")
 
 
 def _between(full: int) -> Callable[[int, Config], bool]:
     """All layers but each `full`-th, or what the config says instead."""
-    return lambda layer, config: (layer + 1) % int(config.get("sliding_window_pattern", full)) > 0
+    return lambda layer, config: (layer + 1) % given(config, "sliding_window_pattern", full) > 0
 
 
 ATTENTION = (("attention_bias", QKVO),)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +17,7 @@ from tunelang.plan.ir import FolderModel, GgufModel, HubModel, ModelRef, ModelSo
 from tunelang.recipe.model import Choice, Declared, Recipe
 from tunelang.source import Span
 from tunelang.sources import (
+    config_file,
     encoders,
     fingerprint,
     folders,
@@ -132,7 +132,7 @@ def _folder(path: Path, span: Span, found: list[Diagnostic]) -> Base | None:
         found.append(problem)
         return None
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = config_file.read(path / "config.json")
     except (OSError, ValueError):
         found.append(
             error("TL322", "missing-weights", "its config.json cannot be read", span, "damaged")

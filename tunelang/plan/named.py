@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunelang.catalog import models as catalog
 from tunelang.diagnostic import Diagnostic, error
-from tunelang.estimate.config import from_config
+from tunelang.estimate.config import families, from_config
 from tunelang.estimate.parameters import Architecture
 from tunelang.recipe.names import nearest
-from tunelang.sources import gguf, hub_configs
+from tunelang.sources import config_file, gguf, hub_configs
 
 KNOWN = "its config.json says what it is; name that file, or its folder"
 
@@ -61,9 +60,9 @@ def _hub(name: str) -> Named | Diagnostic:
 
 def _file(path: Path, name: str, origin: str) -> Named | Diagnostic:
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = config_file.read(path)
     except (OSError, ValueError) as problem:
-        why = getattr(problem, "strerror", None) or "it is no JSON"
+        why = getattr(problem, "strerror", None) or problem
         return _missing(f"`{path}` cannot be read: {why}")
     return _known(config, name, origin)
 
@@ -77,10 +76,12 @@ def _gguf(path: Path) -> Named | Diagnostic:
     return _known(config, path.stem, path.as_posix())
 
 
-def _known(config: Any, name: str, origin: str) -> Named | Diagnostic:
-    known = from_config(config, name) if isinstance(config, dict) else None
+def _known(config: dict[str, Any], name: str, origin: str) -> Named | Diagnostic:
+    known, kind = from_config(config, name), config.get("model_type")
+    if known is None and kind in families():
+        why = f"its config.json lacks what a `{kind}` needs, or holds what none can have"
+        return _missing(f"`{name}` cannot be counted: {why}")
     if known is None:
-        kind = config.get("model_type") if isinstance(config, dict) else None
         return _missing(f"`{name}` is of a family that is not counted: model_type is `{kind}`")
     return Named(known, origin, config)
 

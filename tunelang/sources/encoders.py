@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from tunelang.sources import config_file
 
 # The model_type of families of encoders, as transformers names them.
 FAMILIES = (
@@ -30,7 +31,7 @@ HELP = "start from a language model: it predicts a word from those before it alo
 def of_folder(folder: Path) -> str:
     """`problem` of a model folder; empty where its config.json cannot be read."""
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config = config_file.read(folder / "config.json")
     except (OSError, ValueError):
         return ""
     return problem(config)

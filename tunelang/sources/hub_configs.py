@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunelang.sources import hub_cache
+from tunelang.sources import config_file, hub_cache
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ def _folders(repository: str, revision: str) -> Iterator[Path]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        config = json.loads(path.read_text("utf-8"))
+        return config_file.read(path)
     except (OSError, ValueError):
         return None
-    return config if isinstance(config, dict) else None
