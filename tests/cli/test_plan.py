@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,20 @@ def test_explain_shows_choices_ladder_and_memory(large: Findings, width: int) ->
         assert re.search(rf"^  {phase} +█", text, re.MULTILINE), phase
     assert sum(step.estimate.terms.values()) == pytest.approx(step.estimate.allocated, rel=0.01)
     assert all(reason.split()[0] in text for reason in step.place.reasons)
+
+
+def test_a_ladder_names_what_layouts_differ_in(large: Findings) -> None:
+    """What all share stands in the line above; a reason without room has a line of its own."""
+    step = made(large).steps[0]
+    one, *_ = ladder(*large.works[step.name])
+    way = replace(one.layout, sharding="zero3", offload="optimizer", checkpointing=False)
+    layouts = [way, replace(way, checkpointing=True)]
+    tried = [replace(one, layout=each, chosen=each is way) for each in layouts]
+    text = explain(step, tried, [], width=80)
+    assert "\n→ ZeRO-3  " in text and "\n  ZeRO-3, checkpointing  " in text
+    tried[1] = replace(tried[1], reason="word " * 9 + "end")
+    text = explain(step, tried, [], width=80)
+    assert "…" not in text and f"\n    {tried[1].reason}\n" in text
 
 
 def test_an_unknown_stage_is_a_finding(tmp_path: Path) -> None:

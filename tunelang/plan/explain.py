@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from tunelang.plan.figures import amount, bar, gib, of, span
 from tunelang.plan.ir import Estimate, Step
 from tunelang.plan.paint import BOLD, DIM, RED, YELLOW, Painted
-from tunelang.plan.words import SPEAKS, method, split, strategy, ways, where
+from tunelang.plan.words import SHARDINGS, SPEAKS, method, split, strategy, ways, where
 
 if TYPE_CHECKING:
     from tunelang.estimate.ladder import Candidate
+    from tunelang.estimate.layout import Layout
 
 KEY = 9  # columns of what a line is about
 RUNGS = 10  # rows of the ladder: one of each kind of layout
@@ -69,8 +70,7 @@ def _ladder(step: Step, tried: Sequence[Candidate], width: int, pen: Painted) ->
     rungs = kinds(tried)
     more = f", the best of each kind of {len(tried):,} layouts" if len(tried) > 1 else ""
     yield pen(f"tried{more}", DIM)
-    differs = step.product == SPEAKS and len({each.layout.loss for each in rungs}) > 1
-    names = [_kind(each, differs) for each in rungs]
+    names = _names([each.layout for each in rungs], step.product == SPEAKS)
     micros = [f"{each.layout.micro} × {each.layout.accumulate}" for each in rungs]
     peaks, times = [gib(each.peak) for each in rungs], [span(each.seconds) for each in rungs]
     columns = [names, micros, peaks, times]
@@ -80,8 +80,11 @@ def _ladder(step: Step, tried: Sequence[Candidate], width: int, pen: Painted) ->
         row = "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for c, w, i in sizes)
         mark = "→" if rung.chosen else MARKS[rung.verdict]
         style = BOLD if rung.chosen else {"tight": YELLOW, "no": RED}.get(rung.verdict, "")
-        text = f"{mark} {row}  {rung.reason}"
-        yield pen(text if len(text) <= width else f"{text[: width - 1]}…", style)
+        room = len(mark + row + rung.reason) + 3 <= width
+        parts = (
+            [f"{mark} {row}  {rung.reason}"] if room else [f"{mark} {row}", f"    {rung.reason}"]
+        )
+        yield from (pen(part, style) for part in parts)
 
 
 def kinds(tried: Sequence[Candidate]) -> list[Candidate]:
@@ -93,9 +96,12 @@ def kinds(tried: Sequence[Candidate]) -> list[Candidate]:
     return list(found.values())[:RUNGS]
 
 
-def _kind(candidate: Candidate, differs: bool) -> str:
-    """The loss is named where layouts differ in it."""
-    return ", ".join(ways(candidate.layout, differs)) or "one device"
+def _names(layouts: Sequence[Layout], speaks: bool) -> list[str]:
+    """How each shares the step, and what else not all of them do."""
+    words = [ways(each, speaks) for each in layouts]
+    every = set.intersection(*map(set, words)) if words else set()
+    every -= {SHARDINGS[each.sharding] for each in layouts}
+    return [", ".join(word for word in one if word not in every) or "one device" for one in words]
 
 
 def _memory(estimate: Estimate, width: int, pen: Painted) -> Iterator[str]:
