@@ -39,6 +39,26 @@ def test_micro_batches_divide_the_batch(batch: int, found: list[int]) -> None:
     assert micros(work(batch), CARD, 1)[: len(found)] == found
 
 
+def test_logits_are_computed_once_where_that_is_worth_their_memory() -> None:
+    """A small model with a large vocabulary and adapters gains 6 %; Llama 3.1 8B gains less than
+    what layouts are told apart by, and a smaller card has no room."""
+    config = models.config("Qwen/Qwen2.5-0.5B")
+    assert config
+    shape = from_config(config, "qwen")
+    assert shape
+    size: dict[str, Any] = {"weights": "lora", "rank": 16, "length": 512, "mean_length": 512}
+    small = llama(**size, architecture=shape)
+    assert chosen(small, cards("A100-80GB")).loss == "plain"
+    assert chosen(llama(**size), cards("A100-80GB")).loss == "chunked"
+    assert chosen(replace(small, micro=16), cards("RTX 4090")).loss == "chunked"
+
+
+def chosen(work: Work, machine: Machine) -> Layout:
+    found = fit(work, machine)
+    assert found
+    return found.layout
+
+
 def test_a_processor_gains_nothing_beyond_2048_tokens() -> None:
     """Four rows of 512 tokens, then fewer; one row where that alone is longer."""
     assert micros(work(2**60), PROCESSOR, 1) == [4, 2, 1]

@@ -176,19 +176,21 @@ def test_the_loss_is_that_of_all_logits(shop: Shop) -> None:
 def test_logits_in_pieces_give_the_same_loss_and_gradients(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seven positions at a time or all at once."""
+    """Seven positions at a time, or all at once: because they are few, or because it is planned."""
     model = shop.load().model.double().requires_grad_(True)
     batch = forward.collate([Row(list(range(5, 35)), list(range(5, 35)))], 0, "cpu")
     found, values = [], []
-    for size in (1 << 26, 7 * 384):
+    few = 7 * 384
+    for size, at_once in ((1 << 26, False), (few, False), (few, True)):
         monkeypatch.setattr(forward, "LOGITS", size)
         model.zero_grad()
-        loss = forward.loss_sum(model, batch)
+        loss = forward.loss_sum(model, batch, at_once=at_once)
         loss.backward()
         values.append(float(loss))
         found.append({name: value.grad.clone() for name, value in model.named_parameters()})
     assert values[0] == pytest.approx(values[1], abs=1e-4)  # the loss itself is summed in fp32
     assert largest_difference(found[0], found[1]) < 1e-6
+    assert values[0] == values[2] and largest_difference(found[0], found[2]) == 0
 
 
 def test_a_scaled_output_layer_is_noticed(shop: Shop) -> None:

@@ -32,6 +32,9 @@ PAIRS: Mapping[tuple[str, str], tuple[Sharding, ...]] = {
     ("ppo", "qlora"): ("ddp",),
 }
 
+# Whose loss can be taken over all logits of a micro-batch at once (train/sft.py).
+AT_ONCE = ("sft", "instruction_tuning", "domain_adaptation", "multi_task", "esft")
+
 # What can wait in the memory beside the GPUs, from the least to the most.
 OFFLOADS: Mapping[Sharding, tuple[Offload, ...]] = {
     "zero1": ("none", "optimizer"),

@@ -137,5 +137,4 @@ def _written(work: Work) -> Iterator[str]:
         yield f"other sharding: the recipe says {work.sharding}"
     if work.offload:
         yield f"other offload: the recipe says {work.offload}"
-    yield "all logits at once: the worker computes them in pieces"
     yield "other weights, precisions, optimizers: they change the result, which the recipe says"

@@ -74,7 +74,8 @@ def band_of(allocated: float, work: Work, machine: Machine, layout: Layout) -> B
     else:
         band = reserve.reserved(
             allocated,
-            loss=layout.loss,
+            # A policy's logits are of replies alone, no more at once than a piece has.
+            loss="chunked" if work.reply else layout.loss,
             sharding=layout.sharding,
             devices=layout.devices,
             trains_all=work.written == "full",

@@ -169,7 +169,7 @@ def _fits(work: Work, machine: Machine) -> bool:
     """Memory grows with the rows at once, so that the fewest of each way tell."""
     fewest: dict[tuple[object, ...], Layout] = {}
     for one in layouts(work, machine):  # the most first
-        fewest[one.sharding, one.offload, one.checkpointing] = one
+        fewest[one.sharding, one.offload, one.checkpointing, one.loss] = one
     return any(need(work, machine, one).fits == "yes" for one in fewest.values())
 
 

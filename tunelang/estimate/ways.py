@@ -8,7 +8,7 @@ from math import gcd
 
 from tunelang.estimate import able
 from tunelang.estimate.layout import Layout
-from tunelang.estimate.load import Offload, Sharding
+from tunelang.estimate.load import Loss, Offload, Sharding
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.work import Work
 
@@ -21,7 +21,8 @@ def layouts(work: Work, machine: Machine) -> Iterator[Layout]:
     before it, and the largest micro-batch first. micro x accumulate x devices is the batch."""
     recomputed = (False, True) if work.recompute is None else (work.recompute,)
     for devices, sharding, offload in ways(work, machine):
-        for checkpointing, micro in product(recomputed, micros(work, machine, devices)):
+        choices = product(recomputed, losses(work, machine), micros(work, machine, devices))
+        for checkpointing, loss, micro in choices:
             yield Layout(
                 micro=micro,
                 accumulate=work.batch // (devices * micro),
@@ -30,9 +31,21 @@ def layouts(work: Work, machine: Machine) -> Iterator[Layout]:
                 sharding=sharding,
                 offload=offload,
                 checkpointing=checkpointing,
-                loss="chunked",  # the worker knows no other (train/forward.py)
+                loss=loss,
                 optimizer=work.optimizer,
             )
+
+
+def losses(work: Work, machine: Machine) -> tuple[Loss, ...]:
+    """How logits are computed: in pieces, which needs least, or all at once, which takes one pass.
+
+    Policies hold those of a micro-batch's replies (train/rollout.py), comparisons never all
+    (train/likelihood.py). A CPU gains nothing that was measured, and keeps its bits.
+    """
+    if work.reply:
+        return ("plain",)
+    tokens = work.method in able.AT_ONCE and machine.kind == "gpu"
+    return ("chunked", "plain") if tokens else ("chunked",)
 
 
 def ways(work: Work, machine: Machine) -> list[tuple[int, Sharding, Offload]]:

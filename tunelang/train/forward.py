@@ -135,11 +135,12 @@ def supervised_states(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     return hidden[:, :-1][keep], batch.labels[:, 1:][keep]
 
 
-def loss_sum(model: Any, batch: Batch) -> Tensor:
+def loss_sum(model: Any, batch: Batch, *, at_once: bool = False) -> Tensor:
     """Summed cross-entropy of a batch, by its weights; logits of many positions come in pieces.
 
     Each piece is computed again in the backward pass, so that memory holds the logits of one
-    piece and not of all: 8 x 1024 tokens of a vocabulary of 49,000 would be 3 GB.
+    piece and not of all: 8 x 1024 tokens of a vocabulary of 49,000 would be 3 GB. `at_once`
+    computes all of them, once: where there is room for them that is faster.
     """
     weights = supervised_weights(batch)
     if not has_plain_head(model):
@@ -147,7 +148,7 @@ def loss_sum(model: Any, batch: Batch) -> Tensor:
     hidden, targets = supervised_states(model, batch)
     head = causal(model).get_output_embeddings()
     size = most_positions(model)
-    if len(targets) <= size:
+    if at_once or len(targets) <= size:
         return cross_entropy_sum(head(hidden), targets, weights)
 
     def piece(states: Tensor, wanted: Tensor, counts: Tensor | None) -> Tensor:

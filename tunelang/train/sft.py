@@ -97,12 +97,12 @@ def learn(
 ) -> loop.Objective:
     """The objective: summed cross-entropy over micro-batches of rows."""
 
-    lens = material.lens
+    lens, at_once = material.lens, step.place.loss == "plain"
 
     def loss(micro: Sequence[Row]) -> Tensor:
         batch = forward.collate(micro, lens.pad, lens.device)
         with forward.autocast(lens.precision, lens.device):
-            return forward.loss_sum(trained.model, batch)
+            return forward.loss_sum(trained.model, batch, at_once=at_once)
 
     return loop.Objective(
         {"model": trained.model},
