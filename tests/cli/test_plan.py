@@ -180,6 +180,25 @@ def test_what_was_measured_is_named_and_counts(tmp_path: Path, large: Findings) 
     assert "rests on the calibration of H100-80GB, 3 steps, 2026-11-25" in text
 
 
+def test_what_has_no_estimate_says_why(tmp_path: Path) -> None:
+    """A way that cannot run, a GPU and a model that are not known: each by its own name."""
+    text = SMALL.read_text().replace('"data/', f'"{ROOT}/recipes/data/')
+    hub = "model seedling = hf('acme/base', revision = 'd149729')\n".replace("'", '"')
+    cut = text.index("model seedling"), text.index("data handbook")
+    for block, wanted in {
+        "{ count = 3 }": "it cannot run so",
+        '{ gpu = "X9" }': "its GPU is not in the catalogue",
+        "{ count = 1 }": "its model is not in the catalogue",
+    }.items():
+        known = hub.join((text[: cut[0]], text[cut[1] :])) if "model" in wanted else text
+        path = tmp_path / "r.tune"
+        path.write_text(f"{known}\nhardware box {block}\ndefaults stage {{ on = box }}\n")
+        plan = made(of_file(path))
+        step = next(step for step in plan.steps if step.name == "domain")
+        assert f"unknown  domain: no estimate: {wanted}\n" in show(plan, width=100)
+        assert explain(step, []).endswith(f"\nno estimate: {wanted}\n")
+
+
 # --- explain --------------------------------------------------------------------------------
 
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 from tunelang.plan.figures import amount, bar, gib, of, span
 from tunelang.plan.ir import Estimate, Step
 from tunelang.plan.paint import BOLD, DIM, RED, YELLOW, Painted
-from tunelang.plan.words import SHARDINGS, SPEAKS, method, split, strategy, ways, where
+from tunelang.plan.words import (
+    SHARDINGS,
+    SPEAKS,
+    UNKNOWN,
+    method,
+    split,
+    strategy,
+    unknown,
+    ways,
+    where,
+)
 
 if TYPE_CHECKING:
     from tunelang.estimate.ladder import Candidate
@@ -35,16 +45,12 @@ def explain(
     """
     pen = Painted(colour)
     head = f"{pen(step.name, BOLD)}: {method(step)} on {where(step)}"
-    lines = [head, *_way(step, width), *_listed("because", step.place.reasons, width)]
+    chosen = [reason for reason in step.place.reasons if not reason.startswith(UNKNOWN)]
+    lines = [head, *_way(step, width), *_listed("because", chosen, width)]
     lines += ["", *_ladder(step, tried, width, pen)] if tried else []
     lines += _listed("untried", excluded, width)
-    lines += _memory(step.estimate, width, pen) if step.estimate else [_unknown(step)]
+    lines += _memory(step.estimate, width, pen) if step.estimate else [unknown(step)]
     return "\n".join(lines) + "\n"
-
-
-def _unknown(step: Step) -> str:
-    why = "its model is not in the catalogue" if step.schedule else "it is not predicted"
-    return f"no estimate: {why}"
 
 
 def _way(step: Step, width: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tunelang.plan.ir import Plan, Step
 from tunelang.plan.mixing import shared
 from tunelang.plan.shares import shares
-from tunelang.plan.words import where
+from tunelang.plan.words import unknown, where
 
 KEY = 9  # columns of what a note is about
 
@@ -66,4 +66,4 @@ def _basis(plan: Plan) -> Iterator[tuple[str, str]]:
         if step.estimate:
             yield "rests on", step.estimate.basis
         elif step.schedule:
-            yield "unknown", f"{step.name}: no estimate, its model is not in the catalogue"
+            yield "unknown", f"{step.name}: {unknown(step)}"

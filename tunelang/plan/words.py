@@ -21,6 +21,7 @@ OFFLOADS = {
     "optimizer": "optimizer offloaded",
     "all": "weights and optimizer offloaded",
 }
+UNKNOWN = "no estimate"  # how the reason begins for which a step has none
 # What trains on tokens has logits to compute; others have a head of a few numbers.
 SPEAKS = "lm"
 
@@ -70,6 +71,12 @@ def ways(place: Place | Layout, speaks: bool) -> list[str]:
     said = [SHARDINGS[place.sharding], "checkpointing" if place.checkpointing else ""]
     said += [f"{place.loss} loss" if speaks else "", OFFLOADS[place.offload]]
     return [each for each in said if each]
+
+
+def unknown(step: Step) -> str:
+    """Why a step has no estimate: the plan says it of what trains."""
+    known = [reason for reason in step.place.reasons if reason.startswith(UNKNOWN)]
+    return known[0] if known else f"{UNKNOWN}: it is not predicted"
 
 
 def where(step: Step) -> str:

@@ -11,6 +11,7 @@ from tunelang.plan.machines import machine_of
 from tunelang.plan.passes import reading, shortage
 from tunelang.plan.passes.context import Context
 from tunelang.plan.passes.works import architecture_of, work_of
+from tunelang.plan.words import UNKNOWN
 
 
 def laid_out(plan: Plan, context: Context) -> Plan:
@@ -28,11 +29,17 @@ def _fitted(step: Step, context: Context) -> Step:
     machine = machine_of(declared, context.recipe, context.calibrations)
     work = work_of(step, declared, context)
     if machine is None or work is None:
-        return step
+        what = "GPU" if machine is None else "model"
+        return _without(step, f"its {what} is not in the catalogue")
     context.works[step.name] = (work, machine)
     found = fit(work, machine)
     context.found.extend(shortage.said(step, (work, machine, found), context))
-    return _with(step, work, machine, found) if found else step
+    return _with(step, work, machine, found) if found else _without(step, "it cannot run so")
+
+
+def _without(step: Step, why: str) -> Step:
+    reasons = [*step.place.reasons, f"{UNKNOWN}: {why}"]
+    return step.model_copy(update={"place": step.place.model_copy(update={"reasons": reasons})})
 
 
 def _read(step: Step, context: Context) -> Step:
