@@ -31,8 +31,9 @@ SLOW = pytest.mark.slow
 # Of the figures of every iteration, as the promise has it; bf16 rounds by 1/256.
 CLOSE = {"fp32": 1e-4, "bf16": 2e-2}
 # Of the weights after 16 updates. An adapter begins with B = 0, where the gradients of A are
-# rounding alone; Adam makes steps of lr = 3e-3 of them. 3e-5 was met.
-DRIFT = {"fp32": 1e-4, "bf16": 2e-3}
+# rounding alone; Adam makes steps of lr = 3e-3 of them: 3e-5 was met. Of weights saved in bf16, the
+# last bit of those between 1 and 2.
+DRIFT = {"fp32": 1e-4, "bf16": 2**-7}
 TEXTS = part("text", texts(), name="texts", hold_out=None)
 GATE = Gate(
     measure=Measure(text="perplexity(texts)", metric="perplexity", data=TEXTS),
