@@ -5,6 +5,8 @@ They run on one device: nothing that is only read is split over several.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tunelang.diagnostic import Diagnostic, Label, error, warning
 from tunelang.estimate.inference import Read, Reading, read
 from tunelang.estimate.machine import Machine
@@ -23,13 +25,12 @@ WHOLE = ("merge", "export")  # methods that hold weights in fp32 and pass no row
 
 
 def fitted(step: Step, stage: Declared, shape: Architecture, context: Context) -> Step:
-    """The step with its layout and estimate; TL701 where it does not fit."""
+    """The step with its layout and estimate; TL701 or TL702 where it does not fit well."""
     machine = machine_of(stage, context.recipe, context.calibrations)
     if machine is None:
         return step
     found = read(work_of(step, stage, shape, context), machine)
-    if found.fits == "no":
-        context.found.append(_too_big(step, stage, (machine, found), context))
+    context.found.extend(said(step, stage, (machine, found), context))
     return alone(step, found)
 
 
@@ -68,17 +69,20 @@ def _prompt(step: Step, context: Context) -> int:
     return min(length, round(extent.characters / extent.rows / CHARACTERS_PER_TOKEN) or 1)
 
 
-def _too_big(
+def said(
     step: Step, stage: Declared, planned: tuple[Machine, Read], context: Context
-) -> Diagnostic:
-    """TL701 does-not-fit; a warning where the recipe names no hardware, as for what trains."""
+) -> Iterator[Diagnostic]:
+    """TL701 does-not-fit, TL702 tight-fit; a warning where the recipe names no hardware, as for
+    what trains."""
     machine, found = planned
-    hardware = hardware_of(stage, context.recipe)
+    if found.fits == "yes":
+        return
+    hardware, short = hardware_of(stage, context.recipe), found.fits == "no"
     needs, has = found.estimate.peak / GIB, offered(machine) / GIB
     name = machine.gpu.name if machine.gpu else "this machine"
-    return (error if hardware else warning)(
-        "TL701",
-        "does-not-fit",
+    yield (error if hardware and short else warning)(
+        "TL701" if short else "TL702",
+        "does-not-fit" if short else "tight-fit",
         f"stage `{step.name}` needs about {needs:.1f} GiB, and {name} offers {has:.1f}",
         stage.span,
         f"weights {found.estimate.terms['weights'] / GIB:.1f} (GiB)",

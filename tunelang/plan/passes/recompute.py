@@ -15,7 +15,7 @@ from tunelang.plan.ir import Plan, Step
 from tunelang.plan.machines import hardware_of, machine_of, submit_of
 from tunelang.plan.passes.context import Context
 from tunelang.plan.passes.place import on
-from tunelang.plan.passes.reading import alone
+from tunelang.plan.passes.reading import alone, said
 from tunelang.plan.passes.works import architecture_of, usual
 from tunelang.recipe.model import Declared
 
@@ -37,7 +37,9 @@ def _placed(step: Step, plan: Plan, context: Context) -> Step:
     work = _work(step, first, stage, context)
     if machine is None or work is None:
         return step
-    found = alone(step, read(work, machine))
+    needs = read(work, machine)
+    context.found.extend(said(step, stage, (machine, needs), context))
+    found = alone(step, needs)
     update = {
         **on(machine, 1),
         "submit": submit_of(hardware_of(stage, context.recipe)),
