@@ -108,8 +108,9 @@ class Load:
 
     @property
     def sharded(self) -> bool:
-        """Is a layer's weight gathered for its own pass?"""
-        return self.devices > 1 and self.sharding in ("zero3", "fsdp2")
+        """Is a layer's weight gathered for its own pass: from other devices, or from the host?"""
+        apart = self.devices > 1 or self.offload == "all"
+        return apart and self.sharding in ("zero3", "fsdp2")
 
 
 def trainable(load: Load) -> int:

@@ -87,14 +87,15 @@ def update(work: Work, machine: Machine, layout: Layout) -> Parts:
     products, attention = done.products / reached.products, done.attention / reached.attention
     memory = _memory(work, layout) / reached.memory
     busy = products + attention + memory
+    launches = _launches(work, layout, reached, busy)
     moved, touched = offloaded(work, layout)
     return Parts(
         products=products,
         attention=attention,
         memory=memory,
-        launches=_launches(work, layout, reached, busy),
+        launches=launches,
         optimizer=0.0 if touched else states(work, layout) / reached.memory,
-        exchange=_exposed(work, layout, reached, busy),
+        exchange=_exposed(work, layout, reached, busy + launches),
         offload=moved / reached.host + touched / HOST_MEMORY,
         sampling=sampling_seconds(work, layout, reached),
     )
@@ -133,8 +134,8 @@ def _launches(work: Work, layout: Layout, reached: Rates, busy: float) -> float:
 
 
 def _exposed(work: Work, layout: Layout, reached: Rates, busy: float) -> float:
-    """Exchange that computation does not hide: of gradients behind the backward they come from,
-    of sharded weights behind everything."""
+    """Exchange that is not hidden: that of gradients by the backward they come from, of sharded
+    weights by everything. `busy` is with the device's waiting for kernels, which hides as well."""
     seconds = exchanged(work, layout) / reached.link
     if not reached.parallel:
         return seconds
