@@ -163,9 +163,11 @@ def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
     # Replies pass the head in an autocast of its own.
     logit = max(p.cached, words.forward) if family == "policy" else p.cached + words.forward
     made = _head(load, p) if head else (0.0, 0.0)
-    # Sharded, the head's gradient is whole until its layer is done, in the step's precision.
+    # Sharded, the head's gradient is whole until its layer is done, in the step's precision;
+    # accumulated, it is added to one that is there, where that is whole, too.
     width = load.width if load.sharded else trained
-    own = width * p.embedding if head and not load.accumulates else 0.0
+    added = load.accumulates and p.gradients and divided(load, DIVIDES_GRADIENTS) == 1
+    own = width * p.embedding if head and not added else 0.0
     some = load.wide * a.hidden * load.scored * load.tokens if words.pieces > 1 else 0.0
     back = resting + p.gradients
     after = back + words.held
