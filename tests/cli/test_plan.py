@@ -199,6 +199,18 @@ def test_what_has_no_estimate_says_why(tmp_path: Path) -> None:
         assert explain(step, []).endswith(f"\nno estimate: {wanted}\n")
 
 
+def test_processes_of_a_cpu_have_shares_of_its_memory(tmp_path: Path) -> None:
+    """What does not fit is said of a process and its share, not of the whole machine."""
+    text = SMALL.read_text().replace('"data/', f'"{ROOT}/recipes/data/')
+    box = "hardware box { count = 2, memory = 1GB }\ndefaults stage { on = box }\n"
+    path = tmp_path / "r.tune"
+    path.write_text(f"{text}\n{box}")
+    told = [each.message for each in of_file(path).found if each.code == "TL701"]
+    assert told and all(
+        "per process" in each and "its share of memory, 0.5" in each for each in told
+    )
+
+
 # --- explain --------------------------------------------------------------------------------
 
 

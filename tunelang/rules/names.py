@@ -15,7 +15,7 @@ from tunelang.diagnostic import (
 )
 from tunelang.recipe import graph
 from tunelang.recipe.model import Declared, Recipe
-from tunelang.recipe.names import did_you_mean, nearest
+from tunelang.recipe.names import Scope, did_you_mean, nearest
 from tunelang.recipe.resolve import Resolved
 from tunelang.recipe.schema import Either, Reference, Type
 from tunelang.recipe.typed import flat
@@ -117,6 +117,7 @@ def unused_declaration(resolved: Resolved) -> Iterator[Diagnostic]:
         return  # a file of parts to import
     roots = [*recipe.stages, *recipe.of_kind("publish")]
     reached = {name for root in roots for name in graph.reachable(recipe, root)} | resolved.used
+    reached |= _under_other_profiles(recipe, scope)
     parents = {d.extends.text for d in scope.file.declarations() if d.extends}
     for name, declaration in scope.names.items():
         kind = declaration.kind.text
@@ -134,6 +135,20 @@ def unused_declaration(resolved: Resolved) -> Iterator[Diagnostic]:
             help="delete it, or name it in a stage",
             fix=fix,
         )
+
+
+def _under_other_profiles(recipe: Recipe, scope: Scope) -> set[str]:
+    """Words that count as uses because of profiles: those that other profiles write, and under a
+    profile those that it may have replaced."""
+    if recipe.profile:
+        own = {declaration.name.span for declaration in scope.names.values()}
+        return {token.text for token in scope.file.tokens if token.span not in own}
+    profiles = [each.span for each in scope.file.declarations() if each.kind.text == "profile"]
+    return {
+        token.text
+        for token in scope.file.tokens
+        if any(span.start <= token.span.start < span.end for span in profiles)
+    }
 
 
 def unused_import(resolved: Resolved) -> Iterator[Diagnostic]:

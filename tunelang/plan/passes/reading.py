@@ -78,11 +78,12 @@ def said(
     if found.fits == "yes":
         return
     hardware, short = hardware_of(stage, context.recipe), found.fits == "no"
+    code, rule = ("TL701", "does-not-fit") if short else ("TL702", "tight-fit")
     needs, has = found.estimate.peak / GIB, offered(machine) / GIB
     name = machine.gpu.name if machine.gpu else "this machine"
     yield (error if hardware and short else warning)(
-        "TL701" if short else "TL702",
-        "does-not-fit" if short else "tight-fit",
+        code,
+        rule,
         f"stage `{step.name}` needs about {needs:.1f} GiB, and {name} offers {has:.1f}",
         stage.span,
         f"weights {found.estimate.terms['weights'] / GIB:.1f} (GiB)",

@@ -61,11 +61,12 @@ def _memory(step: Step, planned: tuple[Work, Machine, Fit], context: Context) ->
     # A recipe that names no hardware may be meant for another machine than the one it is read on.
     make = error if found.fits == "no" and hardware else warning
     changes = remedies(work, machine)
+    per = "device" if machine.devices == 1 or machine.gpu else "process"
     needs = f"stage `{step.name}` needs about {found.estimate.peak / GIB:.1f} GiB"
     return make(
         code,
         name,
-        f"{needs} per device, {_offered(part_of(work, machine))}",
+        f"{needs} per {per}, {_offered(part_of(work, machine))}",
         declared.span,
         f"{_parts(found)} (GiB)",
         others=(Label(hardware.span, "runs here"),) if hardware else (),
@@ -82,7 +83,8 @@ def _offered(machine: Machine) -> str:
     has = machine.usable / GIB
     if machine.gpu:
         return f"{machine.gpu.name} has {has:.1f}"
-    return f"and may take {offered(machine) / GIB:.1f} of this machine's {has:.1f}"
+    whose = "this machine's" if machine.devices == 1 else "its share of memory,"
+    return f"and may take {offered(machine) / GIB:.1f} of {whose} {has:.1f}"
 
 
 def _parts(found: Fit) -> str:
