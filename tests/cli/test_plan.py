@@ -239,7 +239,9 @@ def test_a_ladder_names_what_layouts_differ_in(large: Findings) -> None:
     way = replace(one.layout, sharding="zero3", offload="optimizer", checkpointing=False)
     layouts = [way, replace(way, checkpointing=True)]
     tried = [replace(one, layout=each, chosen=each is way) for each in layouts]
+    tried.append(replace(one, layout=replace(way, loss="plain"), chosen=False))
     text = explain(step, tried, [], width=80)
+    assert "plain loss" not in text
     assert "\n→ ZeRO-3  " in text and "\n  ZeRO-3, checkpointing  " in text
     tried[1] = replace(tried[1], reason="word " * 9 + "end")
     text = explain(step, tried, [], width=80)

@@ -94,11 +94,14 @@ def _ladder(step: Step, tried: Sequence[Candidate], width: int, pen: Painted) ->
 
 
 def kinds(tried: Sequence[Candidate]) -> list[Candidate]:
-    """The first of each kind of layout, in the order of the ladder: what is shown of it."""
+    """The first of each kind of layout, in the order of the ladder: what is shown of it.
+
+    Micro-batches and losses are no kinds: the reasons say what others of them would take.
+    """
     found: dict[tuple[object, ...], Candidate] = {}
     for each in tried:
         at = each.layout
-        found.setdefault((at.devices, at.sharding, at.checkpointing, at.loss, at.offload), each)
+        found.setdefault((at.devices, at.sharding, at.checkpointing, at.offload), each)
     return list(found.values())[:RUNGS]
 
 
