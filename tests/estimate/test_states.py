@@ -23,6 +23,7 @@ from tunelang.estimate.states import (
     host_bytes,
     optimizer_bytes,
     states,
+    stepping_bytes,
     weight_bytes,
 )
 
@@ -60,7 +61,44 @@ def test_sharding_divides_what_it_says(
 def test_a_head_in_fp32_keeps_deepspeed_from_bf16() -> None:
     """With a reward's or value's head, DeepSpeed holds everything that trains in fp32."""
     headed = replace(FULL, sharding="zero1", devices=4, headed=True)
-    assert each(headed) == pytest.approx((4, 4, 2))
+    assert each(headed) == pytest.approx((4, 4, 3))  # masters are a copy of what is fp32 already
+
+
+@pytest.mark.parametrize(
+    ("sharding", "headed", "resting", "stepping"),
+    [
+        ("zero1", False, 14, 22),
+        ("zero2", False, 14, 22),
+        ("zero3", False, 14, 22),
+        ("zero1", True, 16, 24),
+        ("zero2", True, 16, 24),
+        ("zero3", True, 16, 24),
+    ],
+)
+def test_deepspeed_turns_gradients_over_before_it_steps(
+    sharding: Sharding, headed: bool, resting: int, stepping: int
+) -> None:
+    """Bytes a parameter on one device: between steps (gradients apart) as DeepSpeed 0.19.8 was seen
+    to hold them, in a step as its code has it: gradients, flat ones, fp32 ones where they are not."""
+    load = replace(FULL, sharding=sharding, headed=headed)
+    weights, _, optimizer = each(load)
+    assert weights + optimizer == pytest.approx(resting)
+    assert weights + optimizer + stepping_bytes(load) / P == pytest.approx(stepping)
+
+
+def test_a_step_of_deepspeed_is_a_phase() -> None:
+    """Where nothing else is large, the step is the worst moment, and its terms say why."""
+    found = memory(replace(FULL, tokens=8, length=8, sharding="zero2", devices=4))
+    assert found.phase == "optimizer"
+    assert found.terms["gradients"] == pytest.approx(8 * P / 4)
+
+
+def test_the_third_stage_keeps_room_for_gradients() -> None:
+    """They are there in forward, whether they are accumulated or not; in stage 2 they are not."""
+    three, two = (replace(FULL, sharding=way, devices=4) for way in ("zero3", "zero2"))
+    forward = [memory(load).phases["forward"] for load in (three, replace(three, accumulates=True))]
+    assert forward[0] == forward[1]
+    assert memory(two).phases["forward"] < memory(replace(two, accumulates=True)).phases["forward"]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,12 @@ class Load:
         return self.sharding.startswith("zero")
 
     @property
+    def buffered(self) -> bool:
+        """Is there room for gradients on the device before any are? DeepSpeed's third stage keeps a
+        buffer of them from the start (runtime/zero/stage3.py, grad_partitions_flat_buffer)."""
+        return self.accumulates or self.sharding == "zero3"
+
+    @property
     def halved(self) -> bool:
         """Does DeepSpeed compute with bf16 weights, fp32 masters being in the optimizer? Not where
         a head is read in fp32 (plan/engine_config.py, halved)."""

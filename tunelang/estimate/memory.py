@@ -22,6 +22,7 @@ from tunelang.estimate.states import (
     divided,
     gradient_bytes,
     optimizer_bytes,
+    stepping_bytes,
     trained_width,
     weight_bytes,
 )
@@ -55,11 +56,12 @@ class Parts:
     `live` is what the layer in hand holds and makes; `above` what lies between the last layer and
     the logits; `copies` are those of weights that products are computed with: of all layers, of
     one, of the head; `cached` those that autocast keeps until forward has ended.
-    `whole` is what sharding adds, by phase.
+    `stepping` are gradients while the optimizer steps; `whole` is what sharding adds, by phase.
     """
 
     weights: float
     gradients: float
+    stepping: float
     optimizer: float
     buffers: float
     whole: Mapping[str, float]
@@ -82,8 +84,6 @@ def memory(load: Load, family: str = "tokens") -> Memory:
     """
     parts = _parts(load, family)
     summed = _phases(load, parts, family)
-    if family == "policy":
-        summed["figures"] = summed["optimizer"] + parts.words.backward
     phases = {name: size + parts.whole.get(name, 0.0) for name, size in summed.items()}
     phase = max(phases, key=lambda name: phases[name])
     return Memory(_terms(load, parts, phase, phases), phases, phase)
@@ -102,6 +102,7 @@ def _parts(load: Load, family: str) -> Parts:
     return Parts(
         weights=weight_bytes(load),
         gradients=gradient_bytes(load),
+        stepping=stepping_bytes(load),
         optimizer=optimizer_bytes(load),
         buffers=bucket_bytes(load),
         whole=gathered(load),
@@ -156,7 +157,7 @@ def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
     trained = trained_width(load)
     head = load.weights in ("full", "head") and words.pieces > 0
     resting = p.weights + p.optimizer + p.buffers
-    held = resting + (p.gradients if load.accumulates else 0.0)
+    held = resting + (p.gradients if load.buffered else 0.0)
     layers, _, top = p.copies
     saved = p.kept + (0.0 if load.checkpointing else layers)
     waiting = held + saved + p.above
@@ -171,7 +172,7 @@ def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
     some = load.wide * a.hidden * load.scored * load.tokens if words.pieces > 1 else 0.0
     back = resting + p.gradients
     after = back + words.held
-    outside = 0.0 if load.accumulates or load.weights != "full" else _outside(load, p)
+    outside = 0.0 if load.buffered or load.weights != "full" else _outside(load, p)
     # Of a frozen head nothing is kept: its bf16 copy is gone when there are logits.
     return {
         "forward": waiting + logit + (top if head else 0.0),
@@ -181,7 +182,8 @@ def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
         "last layer": held + words.held + own + saved + p.live,
         "first layer": after - outside + p.gradient + p.live + _one_layer(load, p),
         "end": after + p.gradient + _embedding(load, p),
-        "optimizer": back + (p.gradients if load.stack.foreach else 0.0),
+        "optimizer": resting + p.stepping,
+        **({"figures": back + words.backward} if family == "policy" else {}),
     }
 
 
@@ -223,10 +225,11 @@ def _embedding(load: Load, p: Parts) -> float:
 
 def _terms(load: Load, p: Parts, phase: str, phases: Mapping[str, float]) -> dict[str, float]:
     """The peak parted by what it is; gradients that are still to come are not there."""
-    there = load.accumulates or phase not in ("forward", "loss", "head", "norm", "last layer")
+    there = load.buffered or phase not in ("forward", "loss", "head", "norm", "last layer")
+    gradients = p.stepping if phase == "optimizer" else p.gradients
     fixed = {
         "weights": p.weights,
-        "gradients": p.gradients if there else 0.0,
+        "gradients": gradients if there else 0.0,
         "optimizer": p.optimizer,
         "buffers": p.buffers + p.whole.get(phase, 0.0),
     }

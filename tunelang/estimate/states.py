@@ -10,6 +10,8 @@ DIVIDES_OPTIMIZER = ("zero1", "zero2", "zero3", "fsdp2")
 DIVIDES_GRADIENTS = ("zero2", "zero3", "fsdp2")
 DIVIDES_WEIGHTS = ("zero3", "fsdp2")
 
+SUB_GROUP = 10**9  # weights of a group in ZeRO-3 (runtime/zero/config.py, sub_group_size)
+
 # Bytes of states for each byte of a weight, and for each weight whatever its type (bitsandbytes'
 # 8-bit blocks of 256 with an fp32 constant each, 4-bit ones of 128).
 STATES = {"adamw": 2.0, "sgd": 0.0, "momentum": 1.0, "lion": 1.0, "muon": 1.0}
@@ -77,10 +79,25 @@ def optimizer_bytes(load: Load) -> float:
 
 
 def states(load: Load) -> float:
-    """States wherever they lie; DeepSpeed adds fp32 masters to bf16 weights."""
+    """States wherever they lie. DeepSpeed's hold fp32 masters of all that trains, beside weights
+    that are fp32, too (runtime/zero/stage_1_and_2.py and stage3.py: `clone`)."""
     number = reached(load) / divided(load, DIVIDES_OPTIMIZER)
     width = 4 if load.halved else trained_width(load)
-    return number * (_each(load, width) + (4 if load.halved else 0))
+    return number * (_each(load, width) + (4 if load.flat else 0))
+
+
+def stepping_bytes(load: Load) -> float:
+    """Gradients while the optimizer steps, and what is made of them.
+
+    DeepSpeed lets those of other devices go, makes its own flat, and turns them into fp32; in its
+    third stage one group of weights after the other.
+    """
+    whole = gradient_bytes(load)
+    if not load.flat or not whole:
+        return whole * (2 if load.stack.foreach else 1)
+    own, width = reached(load) / divided(load, DIVIDES_OPTIMIZER), trained_width(load)
+    made = min(own, SUB_GROUP) if load.sharding == "zero3" else own
+    return width * own + (width + (4 if load.halved else 0)) * made
 
 
 def _each(load: Load, width: int) -> float:
@@ -93,13 +110,11 @@ def _each(load: Load, width: int) -> float:
 
 
 def bucket_bytes(load: Load) -> float:
-    """Buffers that gradients and weights pass through between devices."""
-    if load.devices == 1:
-        return 0.0
+    """Buffers that gradients and weights pass through; DeepSpeed has them on one device, too."""
     if load.flat:
         buckets = 2 if load.sharding == "zero3" else load.stack.zero_buckets
         return buckets * trained_width(load) * float(load.stack.zero_bucket)
-    if load.sharding == "ddp" and not load.stack.bucket_view:
+    if load.devices > 1 and load.sharding == "ddp" and not load.stack.bucket_view:
         return trained_width(load) * float(trainable(load))
     return 0.0
 
