@@ -50,7 +50,7 @@ def main() -> int:
     for diagnostic in outcome.diagnostics:
         print(diagnostic.code, diagnostic.name, diagnostic.message)
     if outcome.exit_code == 130:
-        print("stopped at", outcome.stopped_at)
+        print("stopped", outcome.stopped_at)
     print("states", *(result.state for result in outcome.results))
     return outcome.exit_code
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tunelang.run.amounts import duration, size
-from tunelang.run.progress import Bars, Lines, Pace, display, figures, remark
+from tunelang.run.progress import Bars, Lines, Pace, display, figures, remark, say
 
 
 def progress(at, when, loss=1.0):
@@ -34,10 +34,10 @@ def test_both_displays_tell_the_same(kind):
     shown, told = told_by(kind)
     for text in ("reused", "8 rows are cut", "done in 5.0 s"):
         assert text in told
-    assert shown.where("sft") == "step 10 of 10"
+    assert shown.where("sft") == "at step 10 of 10"
     shown.event("sft", progress(3, 9.0))
     shown.event("sft", {"event": "checkpoint", "at": 7})
-    assert shown.where("sft") == "step 7 of 10"
+    assert shown.where("sft") == "at step 7 of 10"
 
 
 def test_plain_lines_say_what_shares_a_step():
@@ -52,6 +52,25 @@ def test_plain_lines_show_the_end_of_training():
     """The last step is shown though it comes at once after the one before."""
     _, told = told_by(Lines)
     assert "sft   10/10  loss 0.1  0.5 s/step  0.0 s left" in told
+
+
+def test_a_step_that_has_not_begun_is_not_stopped_at_a_step():
+    """What follows "stopped" reads as English in both cases."""
+    shown = Lines(Console(file=io.StringIO()))
+    shown.start(["sft"])
+    assert shown.where("sft") == "before its first step"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_long_lines_break_between_words_on_a_terminal_only(terminal):
+    """Forty columns: a file keeps the line whole, so that it can be searched."""
+    file = io.StringIO()
+    text = "chat: before: loss 6.259  perplexity 522.8 on held-out rows"
+    say(Console(file=file, width=40, force_terminal=terminal), text)
+    lines = file.getvalue().splitlines()
+    assert [line.rstrip() for line in lines] == (
+        ["chat: before: loss 6.259  perplexity", "522.8 on held-out rows"] if terminal else [text]
+    )
 
 
 def test_plain_where_there_is_no_terminal():

@@ -155,11 +155,10 @@ def _executed(
 ) -> Outcome:
     from tunelang.run.carry import Means, carry_out
     from tunelang.run.closing import show
-    from tunelang.run.progress import display
+    from tunelang.run.progress import display, say
 
-    console.print(forecast(plan, store), soft_wrap=True)
-    for line in left_out(asked.recipe):
-        console.print(line, soft_wrap=True)
+    for line in (forecast(plan, store), *left_out(asked.recipe)):
+        say(console, line)
     shown = display(console, plain=asked.plain)
     means = Means(asked.launcher, asked.setup)
     outcome = carry_out(plan, store, means, display=shown, settings=settings)
@@ -167,8 +166,8 @@ def _executed(
     console.file.flush()
     show_findings(outcome.diagnostics)
     if outcome.exit_code == INTERRUPTED:
-        at = f" at {outcome.stopped_at}" if outcome.stopped_at else ""
-        console.print(outcome.left or f"stopped{at}; the same command goes on", soft_wrap=True)
+        where = f" {outcome.stopped_at}" if outcome.stopped_at else ""
+        say(console, outcome.left or f"stopped{where}; the same command goes on")
     return outcome
 
 

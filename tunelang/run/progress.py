@@ -103,7 +103,7 @@ class Lines:
         self._line(name, WORDS[state] + took)
 
     def say(self, text: str) -> None:
-        _print(self.console, text)
+        say(self.console, text)
 
     def stop(self) -> None:
         """Nothing to take down."""
@@ -114,7 +114,7 @@ class Lines:
     def _line(self, name: str, text: str) -> None:
         self.last = time.monotonic()
         width = max(map(len, self.paces), default=0)
-        _print(self.console, f"{name:<{width}}  {text}")
+        say(self.console, f"{name:<{width}}  {text}")
 
 
 class Bars:
@@ -160,7 +160,7 @@ class Bars:
         self.bars.stop_task(self.tasks[name])
 
     def say(self, text: str) -> None:
-        _print(self.console, text)
+        say(self.console, text)
 
     def stop(self) -> None:
         self.bars.stop()
@@ -174,7 +174,7 @@ class Bars:
 
 def where(pace: Pace) -> str:
     """How far a step got, for the message when it is stopped."""
-    return f"step {pace.at} of {pace.of}" if pace.of else "before its first step"
+    return f"at step {pace.at} of {pace.of}" if pace.of else "before its first step"
 
 
 def figures(metrics: Mapping[str, float]) -> str:
@@ -218,5 +218,6 @@ def _advance(pace: Pace, event: Event) -> None:
         pace.metrics = figures(event["metrics"])
 
 
-def _print(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True)
+def say(console: Console, text: str) -> None:
+    """A line stays one in a file; a terminal breaks it between words."""
+    console.print(Text(text), soft_wrap=not console.is_terminal)
