@@ -1,6 +1,7 @@
 """What is shown while a run runs."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -71,6 +72,19 @@ def test_long_lines_break_between_words_on_a_terminal_only(terminal):
     assert [line.rstrip() for line in lines] == (
         ["chat: before: loss 6.259  perplexity", "522.8 on held-out rows"] if terminal else [text]
     )
+
+
+def test_names_and_bars_stay_where_a_terminal_is_narrow():
+    """Eighty columns and many metrics: what is told is cut, no name is."""
+    file = io.StringIO()
+    shown = Bars(Console(file=file, width=80, force_terminal=True))
+    shown.start(["seedling", "policy"])
+    event = progress(8, 1.0) | {"metrics": {"reward": -2.369, "kl": 14.67, "mean_length": 14.125}}
+    shown.event("policy", event)
+    shown.event("policy", event | {"at": 9, "time": 2.0})
+    shown.stop()
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue()).splitlines()[-1]
+    assert last.startswith("policy   ━") and "9/10 reward" in last and last.rstrip().endswith("…")
 
 
 def test_plain_where_there_is_no_terminal():

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from tunelang import metrics as vocabulary
@@ -117,6 +118,18 @@ class Lines:
         say(self.console, f"{name:<{width}}  {text}")
 
 
+class Told(TextColumn):
+    """What gives way where a terminal is narrow: it is cut at its end, and names and bars stay."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__(form, table_column=Column())
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
 class Bars:
     """One live line a step, remarks above them."""
 
@@ -128,7 +141,7 @@ class Bars:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[text]}"),
+            Told("{task.fields[text]}"),
             console=console,
         )
 
