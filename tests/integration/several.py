@@ -36,8 +36,8 @@ def main() -> None:
 
 def mortal(rank: int, iteration: int, step: Step) -> None:
     """End this process, if it is the one, after the first update of an iteration (from 1)."""
-    experience = import_module("tunelang.train.experience")
-    plain, rollout, seen = experience.step, step.fields["rollout"], 0
+    optimise = import_module("tunelang.train.optimise")
+    plain, rollout, seen = optimise.update, step.fields["rollout"], 0
     units = 2 if step.method == "ppo" else 1
     last = ((iteration - 1) * rollout["epochs"] * rollout["minibatches"] + 1) * units
 
@@ -48,7 +48,7 @@ def mortal(rank: int, iteration: int, step: Step) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         plain(*given)
 
-    experience.step = dying  # type: ignore[attr-defined]
+    optimise.update = dying  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

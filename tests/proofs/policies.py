@@ -8,7 +8,7 @@ from typing import Any
 from workshop import COMMON, TINY, Shop, part, preferences, schedule, training
 
 from tunelang.plan.ir import Batch, Step, StoreModel
-from tunelang.train import experience
+from tunelang.train import optimise
 
 PROMPTS = [{"prompt": f"words {word}{mark}"} for word in ("sun", "cat", "mat") for mark in ".,!?;:"]
 ROLLOUT: dict[str, Any] = {"reply": 8, "temperature": 1.0, "epochs": 2, "minibatches": 2}
@@ -68,7 +68,7 @@ def step_of(key: str, *, method: str = "ppo", policy: str = TINY, **more: Any) -
 
 def dying(at: int, end: Callable[[], None]) -> Callable[..., None]:
     """The optimizers' step that ends the run before the update of this number."""
-    plain, seen = experience.step, 0
+    plain, seen = optimise.update, 0
 
     def step(*given: Any) -> None:
         nonlocal seen

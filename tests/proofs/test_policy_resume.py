@@ -20,7 +20,7 @@ from policies import dying, make_judge, step_of
 from workshop import Shop, instructions, part, texts
 
 from tunelang.plan.ir import Step
-from tunelang.train import experience
+from tunelang.train import optimise
 
 TEXTS = part("text", texts(), name="texts", hold_out=None)
 ANSWERS = {"reward": {"kind": "exact_match", "after": "", "case": True}}
@@ -68,7 +68,7 @@ def test_killed_inside_an_iteration(shop: Shop, monkeypatch: pytest.MonkeyPatch,
         raise Killed
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(experience, "step", dying(UPDATE * OPTIMIZERS[broken.method], end))
+        patched.setattr(optimise, "update", dying(UPDATE * OPTIMIZERS[broken.method], end))
         shop.run(broken)
     found = shop.job(broken).resume
     assert found is not None
@@ -87,9 +87,9 @@ def test_kill_9_inside_an_iteration(shop: Shop) -> None:
     program = (
         "import os, signal, sys\n"
         "sys.modules['bitsandbytes'] = None  # as the worker does, before peft looks for it\n"
-        "from policies import dying, experience\n"
+        "from policies import dying, optimise\n"
         "from tunelang.train.__main__ import main\n"
-        f"experience.step = dying({2 * UPDATE}, lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
+        f"optimise.update = dying({2 * UPDATE}, lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
         f"sys.argv = ['train', {str(path)!r}, '--home', {str(shop.home)!r}]\n"
         "sys.exit(main())\n"
     )

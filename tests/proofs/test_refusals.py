@@ -17,6 +17,7 @@ from tunelang.plan.ir import FolderModel, GgufModel, HubModel, ScratchModel
 from tunelang.sources import encoders
 from tunelang.train import __main__ as worker
 from tunelang.train import loop
+from tunelang.train.engines.single import Single
 
 
 def folder_of(shop: Shop, where: Path) -> Path:
@@ -122,6 +123,24 @@ def test_a_loss_that_is_not_finite_stops_the_step(
     monkeypatch.setattr(loop, "backward", lambda *_: float("nan"))
     with pytest.raises(UserError) as told:
         shop.run(training("sft", "nan", part("instruct", instructions())))
+    assert told.value.diagnostic.code == "TL735"
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_gradients_that_are_not_finite_stop_the_step(
+    at: int, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TL735 also where the loss is a number, at the first update and later: DeepSpeed would pass
+    such an update over, and one process would keep weights that are none."""
+    done, norms = Single.step, [1.0] * (at - 1) + [float("inf")]
+
+    def steps(engine: Single, unit: str, most: float) -> float:
+        done(engine, unit, most)
+        return norms.pop(0)
+
+    monkeypatch.setattr(Single, "step", steps)
+    with pytest.raises(UserError) as told:
+        shop.run(training("sft", f"inf-{at}", part("instruct", instructions())))
     assert told.value.diagnostic.code == "TL735"
 
 

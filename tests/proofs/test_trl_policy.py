@@ -22,7 +22,7 @@ from torch import Tensor
 from workshop import TINY, Shop
 
 from tunelang.plan.ir import Weights
-from tunelang.train import experience, trainable
+from tunelang.train import optimise, trainable
 from tunelang.train.evaluate import Lens
 from tunelang.train.experience import Algorithm, Learner, learn, rollout
 from tunelang.train.grpo import Grpo
@@ -136,7 +136,7 @@ def ours(
     weights = [w for w in trained.model.parameters() if w.requires_grad]
     gradients: list[list[Tensor]] = []
     losses: list[float] = []
-    plain = experience.step
+    plain = optimise.update
     add = Stats.add
 
     def seen(engine: Any, name: str, most: float) -> None:
@@ -147,7 +147,7 @@ def ours(
         losses.append(found["policy_loss"])
         add(stats, found)
 
-    monkeypatch.setattr(experience, "step", seen)
+    monkeypatch.setattr(optimise, "update", seen)
     monkeypatch.setattr(Stats, "add", noted)
     who.policy.engine.adopt([unit("policy", torch.optim.SGD(weights, lr=LR))])
     learner = Learner(algorithm, torch.Generator())

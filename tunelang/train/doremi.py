@@ -214,7 +214,7 @@ class Stepping:
         lr = optimise.rate(self.search.schedule, self.search.step.lr or 0.0, self.at)
         optimise.set_rate(self.engine.optimizer(loop.MAIN), lr)
         backward()
-        self.engine.step(loop.MAIN, loop.most(self.search.step))
+        optimise.update(self.engine, loop.MAIN, loop.most(self.search.step))
         self.at += 1
 
 

@@ -6,7 +6,6 @@ what they share is here. It does not know where prompts come from or how runs ar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,9 +13,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from tunelang.train import optimise
 from tunelang.train.engines.engine import Engine
 from tunelang.train.evaluate import Lens
-from tunelang.train.job import fail
 from tunelang.train.losses import log_probabilities
 from tunelang.train.policy_stats import Stats, merged
 from tunelang.train.roles import POLICY, VALUE, Cast, Role, recomputing, speaking
@@ -210,7 +209,7 @@ def _minibatch(
     if learner.beside:
         stats.add({"pretraining_loss": learner.beside(stats.updates)})
     for unit in units(who):
-        step(who.policy.engine, unit, learner.algorithm.settings.max_grad_norm)
+        optimise.update(who.policy.engine, unit, learner.algorithm.settings.max_grad_norm)
     stats.updates += 1
 
 
@@ -233,14 +232,6 @@ def parts_of(who: Cast, found: Experience, numbers: list[int], learner: Learner)
         episodes = collate(rows, who.lens.pad, who.lens.device, mask.shape[1])
         done = ends if place == len(mine) - 1 else frozenset[str]()
         yield Part(some, episodes, len(numbers), tokens, done, counts)
-
-
-def step(engine: Engine, unit: str, most: float) -> None:
-    """One update of one unit, its gradients clipped to a norm of `most`."""
-    norm = engine.step(unit, most)
-    if not math.isfinite(norm):
-        help = "lower the learning rates, or use precision = fp32"
-        fail("TL735", "loss-not-finite", f"the norm of the gradients is {norm}", help)
 
 
 def backward(engine: Engine, unit: str, loss: Tensor, part: Part) -> None:

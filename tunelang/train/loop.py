@@ -5,7 +5,6 @@ It knows no data formats and no losses: an `Objective` brings both.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from tunelang.plan.ir import Schedule, Step
 from tunelang.train import checkpoint, engines, machine, optimise, selfcheck
 from tunelang.train.checkpoint import Parts
 from tunelang.train.engines.engine import Engine, Unit
-from tunelang.train.job import Job, fail
+from tunelang.train.job import Job
 from tunelang.train.trainable import Trained
 
 POINTS = 200  # of the loss curve kept in metrics.json
@@ -168,13 +167,11 @@ def one_update(training: Training, update: Update) -> None:
     lr = optimise.rate(training.schedule, step.lr or 0.0, progress.at)
     optimise.set_rate(training.engine.optimizer(MAIN), lr)
     loss = backward(training.engine, objective, update)
-    if not math.isfinite(loss):
-        message = f"the loss is {loss} at update {progress.at + 1}"
-        fail("TL735", "loss-not-finite", message, "lower lr, or use precision = fp32")
+    optimise.finite("the loss", loss, f" at update {progress.at + 1}")
     if progress.at == 0:
         norm = selfcheck.watched_step(training.job, training.engine, objective.modules, most(step))
     else:
-        norm = training.engine.step(MAIN, most(step))
+        norm = optimise.update(training.engine, MAIN, most(step))
     progress.at += 1
     objective.prepare(progress.at)
     tell(training, {"loss": loss, "lr": lr, "grad_norm": norm})

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tunelang.plan.ir import Schedule, Step
+from tunelang.train.engines.engine import Engine
 from tunelang.train.job import fail
 
 SCALE = "scale"  # of a group's rate: discriminative fine-tuning gives lower layers less
@@ -101,3 +102,21 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
     """Give every group of the optimizer this learning rate, times its own scale if it has one."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group[SCALE] if SCALE in group else lr
+
+
+def update(engine: Engine, unit: str, most: float) -> float:
+    """One update of a unit, its gradients clipped to a norm of `most`; returns the norm before.
+
+    TL735 where that is no finite number: DeepSpeed would pass the update over in silence, and all
+    others would make weights of it that are no numbers.
+    """
+    norm = engine.step(unit, most)
+    finite("the norm of the gradients", norm)
+    return norm
+
+
+def finite(what: str, value: float, when: str = "") -> None:
+    """TL735 where a figure of an update is not a finite number."""
+    if not math.isfinite(value):
+        help = "lower the learning rate, or use precision = fp32"
+        fail("TL735", "loss-not-finite", f"{what} is {value}{when}", help)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tunelang.train import optimise
 from tunelang.train.engines.body import local
 from tunelang.train.engines.engine import Engine
 from tunelang.train.forward import Row
@@ -62,7 +63,7 @@ def watched_step(
     reached = len([value for value in moving if has_gradient(value)]) / max(1, len(moving))
     before = [mark(value) for value in moving]
     still = [local(value).detach().clone() for value in frozen]
-    norm = engine.step(unit, most)
+    norm = optimise.update(engine, unit, most)
     trouble = ("no gradient reaches what should train", "")
     job.check("gradients-reach-weights", reached or norm, norm > 0, trouble)
     moved = largest_move(moving, before)
