@@ -211,6 +211,16 @@ def test_processes_of_a_cpu_have_shares_of_its_memory(tmp_path: Path) -> None:
     )
 
 
+def test_a_budget_of_time_is_told_in_its_own_unit(tmp_path: Path) -> None:
+    """Seconds of a small recipe are not 0.0 h."""
+    path = tmp_path / "r.tune"
+    text = SMALL.read_text().replace('"data/', f'"{ROOT}/recipes/data/')
+    path.write_text(f"{text}\nbudget {{ time = 1s }}\n")
+    (told,) = (each for each in of_file(path).found if each.code == "TL708")
+    assert re.search(r"estimated at \d+ (s|min), the budget is 1s", told.message)
+    assert re.search(r"takes longest with \d+ (s|min)", told.help)
+
+
 # --- explain --------------------------------------------------------------------------------
 
 

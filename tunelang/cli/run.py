@@ -215,6 +215,7 @@ def _named(recipe: Path, kind: str) -> tuple[str, ...]:
 def _may_download(plan: Plan, store: Store, console: Console, *, yes: bool) -> bool:
     """Whether workers may reach the hub: asked on a terminal, else only with `--yes`."""
     from tunelang.launch.environment import asks_hub
+    from tunelang.run.progress import say
 
     asking = [step for step in plan.steps if asks_hub(step) and not store.has(step.key)]
     if not asking or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
@@ -224,5 +225,5 @@ def _may_download(plan: Plan, store: Store, console: Console, *, yes: bool) -> b
     named = ", ".join(f"`{step.name}`" for step in asking)
     if sys.stdin.isatty():
         return typer.confirm(f"{named} may download from the hub. Allow it?", default=True)
-    console.print(f"{named} may use only what is downloaded already; `--yes` allows downloads")
+    say(console, f"{named} may use only what is downloaded already; `--yes` allows downloads")
     return False

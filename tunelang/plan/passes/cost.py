@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tunelang.diagnostic import error, warning
+from tunelang.plan.figures import span
 from tunelang.plan.ir import Plan
 from tunelang.plan.passes.context import Context
 from tunelang.units import show
@@ -25,14 +26,14 @@ def cost(plan: Plan, context: Context) -> Plan:
                 help=_dearest(plan),
             )
         )
-    hours = sum(each.seconds for each in estimates) / 3600
-    if "time" in limits and hours * 3600 > limits["time"].value.amount:
+    seconds = sum(each.seconds for each in estimates)
+    if "time" in limits and seconds > limits["time"].value.amount:
         limit = limits["time"]
         context.found.append(
             warning(
                 "TL708",
                 "over-time",
-                f"the recipe is estimated at {hours:,.1f} h, the budget is {show(limit.value)}",
+                f"the recipe is estimated at {span(seconds)}, the budget is {show(limit.value)}",
                 limit.span,
                 "less than the estimate",
                 help=_longest(plan),
@@ -54,5 +55,5 @@ def _money(dollars: float) -> str:
 
 def _longest(plan: Plan) -> str:
     longest = max(plan.steps, key=lambda step: step.estimate.seconds if step.estimate else 0)
-    hours = longest.estimate.seconds / 3600 if longest.estimate else 0
-    return f"`{longest.name}` takes longest with {hours:,.1f} h"
+    seconds = longest.estimate.seconds if longest.estimate else 0
+    return f"`{longest.name}` takes longest with {span(seconds)}"
