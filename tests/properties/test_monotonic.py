@@ -133,3 +133,17 @@ def test_more_micro_batches_never_need_less(work: Work, machine: Machine) -> Non
         again = replace(one.layout, accumulate=2 * one.layout.accumulate)
         twice = need(replace(work, batch=2 * work.batch), part, again).memory.allocated
         assert twice >= EXACT * one.need.memory.allocated, one.layout
+
+
+@settings(max_examples=150, deadline=None)
+@given(works(), machines(), st.sampled_from([1, 64]))
+def test_the_parts_of_a_peak_add_up(work: Work, machine: Machine, shorter: int) -> None:
+    """The largest phase is the peak, its parts are what it is made of, and none is less than
+    nothing: not even where rows are so short that gradients are most of it."""
+    least = max(1, work.length // shorter)
+    cut = work if work.reply else replace(work, length=least, mean_length=least)
+    for one in tried(cut, machine):
+        found = one.need.memory
+        assert found.allocated == max(found.phases.values())
+        assert min(found.terms.values()) >= 0, (one.layout, found.terms)
+        assert abs(sum(found.terms.values()) - found.allocated) <= 1e-9 * found.allocated

@@ -172,7 +172,6 @@ def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
     some = load.wide * a.hidden * load.scored * load.tokens if words.pieces > 1 else 0.0
     back = resting + p.gradients
     after = back + words.held
-    outside = 0.0 if load.buffered or load.weights != "full" else _outside(load, p)
     # Of a frozen head nothing is kept: its bf16 copy is gone when there are logits.
     return {
         "forward": waiting + logit + (top if head else 0.0),
@@ -180,7 +179,7 @@ def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
         "head": waiting + some + max(words.head + top + made[0], made[1]),
         "norm": waiting + NORM * a.hidden * load.tokens,
         "last layer": held + words.held + own + saved + p.live,
-        "first layer": after - outside + p.gradient + p.live + _one_layer(load, p),
+        "first layer": after - _outside(load, p) + p.gradient + p.live + _one_layer(load, p),
         "end": after + p.gradient + _embedding(load, p),
         "optimizer": resting + p.stepping,
         **({"figures": back + words.backward} if family == "policy" else {}),
@@ -190,6 +189,8 @@ def _phases(load: Load, p: Parts, family: str) -> dict[str, float]:
 def _outside(load: Load, p: Parts) -> float:
     """Gradients that are not there yet when the first layer is in hand: the embedding's, and the
     layer's own but for the last matrix."""
+    if load.buffered or load.weights != "full":
+        return 0.0
     a = load.architecture
     own = block_count(a) / a.layers - a.hidden * (a.ffn if a.experts is None else 0)
     known = a.tied and p.words.pieces > 0  # the head's gradient is that of the embedding
@@ -227,6 +228,7 @@ def _terms(load: Load, p: Parts, phase: str, phases: Mapping[str, float]) -> dic
     """The peak parted by what it is; gradients that are still to come are not there."""
     there = load.buffered or phase not in ("forward", "loss", "head", "norm", "last layer")
     gradients = p.stepping if phase == "optimizer" else p.gradients
+    gradients -= _outside(load, p) if phase == "first layer" else 0.0
     fixed = {
         "weights": p.weights,
         "gradients": gradients if there else 0.0,
