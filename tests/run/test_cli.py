@@ -82,6 +82,16 @@ def test_exit_codes_are_those_of_the_outcome(recipe, planned, outcome, chain, co
     assert seen[0].hub is False
 
 
+def test_a_machine_that_the_plan_has_not_is_refused(recipe, planned, outcome, chain):
+    """A second machine would wait for work that is never there; the first is the only one."""
+    planned(chain)
+    seen = outcome(Outcome(0, (), ()))
+    code, told = call(run.run, recipe, "--node", "1", "--rendezvous", "10.0.0.1:29400")
+    assert code == 2 and "one machine, node 0" in told and not seen
+    code, _ = call(run.run, recipe, "--node", "0", "--rendezvous", "10.0.0.1:29400")
+    assert code == 0 and seen[0].node is None
+
+
 def test_hub_needs_consent(recipe, planned, outcome, make, plan, monkeypatch):
     """Without a terminal downloads need --yes; HF_HUB_OFFLINE wins over it."""
     planned(plan(make("sft", inputs={"model": HubModel(id="a/b", revision="c")})))

@@ -140,13 +140,16 @@ def _node(plan: Plan, asked: Asked) -> Node | None:
     from tunelang.launch.rendezvous import Node
 
     count = max((step.place.nodes for step in plan.steps), default=1)
-    if asked.node is None or count == 1:
+    if asked.node is None:
+        return None
+    if not 0 <= asked.node < count:
+        has = f"nodes 0 to {count - 1}" if count > 1 else "one machine, node 0"
+        raise typer.BadParameter(f"`--node {asked.node}`: the plan has {has}")
+    if count == 1:
         return None
     host, _, port = (asked.rendezvous or "").rpartition(":")
     if not host or not port.isdigit():
         raise typer.BadParameter("`--node` needs `--rendezvous HOST:PORT`, the machine of node 0")
-    if not 0 <= asked.node < count:
-        raise typer.BadParameter(f"`--node {asked.node}`: the plan has nodes 0 to {count - 1}")
     return Node(asked.node, count, host, int(port))
 
 
