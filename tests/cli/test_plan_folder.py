@@ -35,10 +35,13 @@ def tunelang(*words: str, home: Path, cwd: Path = ROOT) -> subprocess.CompletedP
 
 
 def test_json_is_the_plan_and_fits_the_schema(tmp_path: Path) -> None:
-    """It reads back as the same plan, findings stay on stderr, and it is the same anywhere."""
-    here = tunelang("plan", "--json", str(LARGE), home=tmp_path / "a")
+    """It reads back as the same plan, findings stay on stderr, and it is the same wherever the
+    command is given, and however it names the recipe."""
+    here = tunelang("plan", "--json", f"recipes/{LARGE.name}", home=tmp_path / "a")
     there = tunelang("plan", "--json", str(LARGE), home=tmp_path / "b", cwd=tmp_path)
     assert here.stdout == there.stdout and "TL211" in here.stderr
+    gates = [gate for step in json.loads(here.stdout)["steps"] for gate in step["gates"]]
+    assert {gate["place"].split(":")[0] for gate in gates} == {LARGE.name}
     plan = Plan.model_validate_json(here.stdout)
     assert plan.model_dump_json(indent=2) + "\n" == here.stdout
     assert str(tmp_path) not in here.stdout
@@ -65,7 +68,7 @@ def test_the_folder_is_the_same_every_time(tmp_path: Path) -> None:
     old.parent.mkdir(parents=True)
     old.write_text("{}")
     (second / "notes.txt").write_text("mine")
-    told = tunelang("plan", str(LARGE), "-o", str(first), home=tmp_path / "a")
+    told = tunelang("plan", f"recipes/{LARGE.name}", "-o", str(first), home=tmp_path / "a")
     assert f"wrote {first}; `tunelang run {first}` carries it out" in told.stderr
     tunelang("plan", str(LARGE), "-o", str(second), home=tmp_path / "b", cwd=tmp_path)
     mine = written(second)
@@ -77,6 +80,14 @@ def test_the_folder_is_the_same_every_time(tmp_path: Path) -> None:
     for name in mine:
         assert name == "README.md" or any(name.startswith(each) for each in folder.ABOUT), name
     assert all(f"`{each}`" in readme for each in ("plan.json", "steps/", "launch/"))
+
+
+def test_the_command_that_is_told_can_be_pasted(tmp_path: Path) -> None:
+    """Of a folder whose name has a space, or looks like an option."""
+    for name, word in (("my plan", "'my plan'"), ("-o", "./-o")):
+        told = tunelang("plan", str(SMALL), "-o", name, home=tmp_path / "home", cwd=tmp_path)
+        assert f"`tunelang run {word}` carries it out" in told.stderr
+        assert (tmp_path / name / "plan.json").is_file()
 
 
 def test_a_folder_that_cannot_be_written_is_a_finding(tmp_path: Path) -> None:

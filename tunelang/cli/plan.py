@@ -52,7 +52,7 @@ def plan(
     _tell(checked, told, explain or (), json)
     if out:
         _write(made, out)
-        sys.stderr.write(f"wrote {out}; `tunelang run {out}` carries it out\n")
+        sys.stderr.write(f"wrote {out}; `tunelang run {_word(out)}` carries it out\n")
     sys.stdout.flush()
     show_findings(found)
     leave(found)
@@ -66,7 +66,9 @@ def _tell(checked: Findings, told: dict[str, State], stages: Sequence[str], json
 
     assert checked.plan
     if json:
-        sys.stdout.write(checked.plan.model_dump_json(indent=2) + "\n")
+        from tunelang.plan.portable import portable
+
+        sys.stdout.write(portable(checked.plan).model_dump_json(indent=2) + "\n")
         return
     colour = coloured(sys.stdout)
     if stages:
@@ -136,12 +138,22 @@ def _write(made: Plan, folder: Path) -> None:
         raise typer.Exit(1) from None
 
 
+def _word(folder: Path) -> str:
+    """As a shell takes it for one word, and no command for an option."""
+    from shlex import quote
+
+    name = str(folder)
+    return quote(f"./{name}" if name.startswith("-") else name)
+
+
 def _files(made: Plan, folder: Path) -> None:
     """Each written aside and renamed; scripts can be executed."""
     from tunelang.launch.folder import files as launch_files
     from tunelang.plan.folder import files, stale
+    from tunelang.plan.portable import portable
     from tunelang.run.store import write_atomic
 
+    made = portable(made)
     texts = files(made, launch_files(made))
     for path in stale(folder, texts):
         path.unlink()
