@@ -52,5 +52,6 @@ def _script(plan: Plan, step: Step) -> str:
         f"NODE=0 to {step.place.nodes - 1},\n"
         "# RENDEZVOUS=HOST:PORT, where the machine of NODE=0 is reached by all others.\n"
     )
-    meet = '--node "$NODE" --rendezvous "$RENDEZVOUS"'
+    meet = '--node "${NODE:?0 to %d}" --rendezvous "${RENDEZVOUS:?HOST:PORT of node 0}"'
+    meet %= step.place.nodes - 1
     return f"{head}{ask}set -eu\n{HERE}{SETUP}{FOUND}exec {only(step)} {meet}\n"

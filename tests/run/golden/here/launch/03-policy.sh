@@ -9,4 +9,4 @@ if [ -n "${TUNELANG_SETUP:-}" ]; then . "$TUNELANG_SETUP"; fi
   echo "${TUNELANG_PYTHON:-python3} has no TuneLang: activate its environment, or set TUNELANG_PYTHON" >&2
   exit 1
 }
-exec "${TUNELANG_PYTHON:-python3}" -m tunelang run plan.json --only policy --plain --node "$NODE" --rendezvous "$RENDEZVOUS"
+exec "${TUNELANG_PYTHON:-python3}" -m tunelang run plan.json --only policy --plain --node "${NODE:?0 to 1}" --rendezvous "${RENDEZVOUS:?HOST:PORT of node 0}"
