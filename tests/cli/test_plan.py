@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tunelang.cli.plan import states
+from tunelang.cli.run import forecast
 from tunelang.estimate.calibration import Calibration
 from tunelang.estimate.ladder import excluded, ladder
 from tunelang.plan.explain import explain, kinds
@@ -209,6 +210,15 @@ def test_processes_of_a_cpu_have_shares_of_its_memory(tmp_path: Path) -> None:
     assert told and all(
         "per process" in each and "its share of memory, 0.5" in each for each in told
     )
+
+
+@pytest.mark.parametrize(("count", "end"), [(1, "of memory"), (2, "of memory a process")])
+def test_a_run_says_whose_memory_it_means(count: int, end: str, tmp_path: Path) -> None:
+    """The line before a run, for one process and for two."""
+    text = SMALL.read_text().replace('"data/', f'"{ROOT}/recipes/data/')
+    path = tmp_path / "r.tune"
+    path.write_text(f"{text}\nhardware box {{ count = {count} }}\ndefaults stage {{ on = box }}\n")
+    assert forecast(made(of_file(path)), Store(tmp_path)).endswith(end)
 
 
 def test_a_budget_of_time_is_told_in_its_own_unit(tmp_path: Path) -> None:

@@ -186,7 +186,8 @@ def forecast(plan: Plan, store: Store) -> str:
     needs = [step.estimate for step in running if step.estimate is not None]
     if needs:
         seconds, peak = sum(need.seconds for need in needs), max(need.peak for need in needs)
-        line += f"; about {duration(seconds)}, at most {size(peak)} of memory"
+        each = " a process" if any(step.place.processes > 1 for step in running) else ""
+        line += f"; about {duration(seconds)}, at most {size(peak)} of memory{each}"
     return line
 
 
