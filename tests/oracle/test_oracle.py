@@ -108,8 +108,11 @@ def plain(version: str) -> str:
     return version.partition("+")[0]
 
 
-def test_buckets_are_those_that_deepspeed_is_told() -> None:
-    """The record of our own stack repeats two figures of plan/engine_config.py."""
+def test_our_record_repeats_what_is_decided_elsewhere() -> None:
+    """Two figures that DeepSpeed is told (plan/engine_config.py), one of train/forward.py."""
+    from tunelang.train import forward
+
     ours = stacks.find(stacks.OURS)
     assert ours.zero_bucket == engine_config.REDUCE_BUCKET
     assert ours.zero_live == engine_config.LIVE
+    assert ours.piece_logits == forward.LOGITS

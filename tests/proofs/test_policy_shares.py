@@ -15,10 +15,11 @@ from policies import make_judge, step_of
 from transformers.models.llama.modeling_llama import LlamaMLP
 from workshop import Shop, place
 
+from tunelang.estimate.sampling import AT_ONCE
 from tunelang.train import trainable
 from tunelang.train.experience import fitting
 from tunelang.train.generate import Sampling
-from tunelang.train.policy_run import SAMPLED_AT_ONCE, pieces
+from tunelang.train.policy_run import pieces
 from tunelang.train.policy_stats import Stats, merged
 from tunelang.train.rollout import raced, sample
 
@@ -68,11 +69,11 @@ def test_every_row_is_drawn_once_and_no_process_waits_without_need(count: int, w
     cut = pieces(count, world)
     rows = [piece.start + row for piece in cut for row in piece.rows]
     assert rows == list(range(count))
-    assert all(piece.start % SAMPLED_AT_ONCE == 0 for piece in cut)
+    assert all(piece.start % AT_ONCE == 0 for piece in cut)
     assert len(cut) >= min(world, count) // 2
-    assert all(0 < len(piece.rows) <= piece.size <= SAMPLED_AT_ONCE for piece in cut)
+    assert all(0 < len(piece.rows) <= piece.size <= AT_ONCE for piece in cut)
     if world == 1:
-        assert len(cut) == -(-count // SAMPLED_AT_ONCE)
+        assert len(cut) == -(-count // AT_ONCE)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ found. Seen to fail: with `faults` of every engine empty; with repeats that coun
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from tunelang.plan.ir import Place
 from tunelang.run.store import Store
 from tunelang.train import engines
 from tunelang.train.engines import ddp, fsdp2
+from tunelang.train.engines.body import Body
 from tunelang.train.engines.engine import Unit
 from tunelang.train.engines.group import Group
 from tunelang.train.job import Job
@@ -159,3 +161,32 @@ def test_another_stage_of_zero_is_found() -> None:
     assert len(engine.faults()) == 3
     engine.stage, engine.world = 2, 4
     assert engine.faults() == ["`main` is shared by 2"]
+
+
+def test_what_deepspeed_writes_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are on the disk before a checkpoint is called whole: DeepSpeed leaves them to the
+    system, and a power cut would take them."""
+    zero = pytest.importorskip("tunelang.train.engines.zero")
+
+    def written(folder: str, tag: str, **_: object) -> None:
+        (Path(folder) / tag).mkdir()
+        (Path(folder) / tag / "states.pt").write_bytes(b"masters")
+
+    synced: list[str] = []
+    name = lambda handle: str(Path(f"/proc/self/fd/{handle}").readlink())  # noqa: E731
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(name(handle)))
+    engine = zero.Zero.__new__(zero.Zero)
+    engine.engines = {"main": SimpleNamespace(save_checkpoint=written)}
+    engine.save(tmp_path)
+    assert {str(tmp_path / "main" / "states.pt"), str(tmp_path / "main")} <= set(synced)
+
+
+def test_a_model_is_found_where_it_is_held() -> None:
+    """Of several it must be named; one that no engine adopted is in none."""
+    first, second, stranger = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+    engine = member(0, 1)
+    engine.bodies = [Body({"a": first}, ("a",)), Body({"b": second}, ("b",))]
+    assert engine.body_of(second) is engine.bodies[1]
+    assert engine.body_of(stranger) is None
+    with pytest.raises(ValueError, match="must be named"):
+        engine.body_of(None)

@@ -8,7 +8,9 @@ from tunelang.estimate.parameters import Architecture
 from tunelang.estimate.rates import Rates
 from tunelang.estimate.work import Work
 
-AT_ONCE = 64  # rows that a worker samples at once (train/policy_run.py)
+AT_ONCE = (
+    64  # rows that a worker samples at once: the cache of more would not fit beside a small model
+)
 DECODE = 0.6  # share of the memory bandwidth that decoding one token after another reaches
 # Host seconds a layer and token: transformers' generate writes 30 to 40 tokens/s with a model of 32
 # layers on GPUs that could read its weights four times as often.

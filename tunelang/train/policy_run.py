@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tunelang.estimate.sampling import AT_ONCE
 from tunelang.plan.ir import Schedule, Step
 from tunelang.run.store import write_json
 from tunelang.train import data
@@ -27,7 +28,6 @@ from tunelang.train.roles import Cast, score, whole
 from tunelang.train.rollout import Episode, sample
 from tunelang.train.speech import Speech
 
-SAMPLED_AT_ONCE = 64  # episodes; the cache of more would not fit beside a small model
 MEASURED = 1_000_003  # added to the seed of held-out sampling, apart from those of training
 
 
@@ -110,9 +110,7 @@ class Piece:
 
 def pieces(count: int, world: int) -> list[Piece]:
     """Chunks of what is sampled at once, cut where there are fewer of them than processes."""
-    chunks = [
-        (start, min(SAMPLED_AT_ONCE, count - start)) for start in range(0, count, SAMPLED_AT_ONCE)
-    ]
+    chunks = [(start, min(AT_ONCE, count - start)) for start in range(0, count, AT_ONCE)]
     cuts = -(-world // len(chunks))
     return [
         Piece(start, size, range(at, min(at + -(-size // cuts), size)))

@@ -38,7 +38,6 @@ class Ddp(Group):
         super().__init__()
         self.units: dict[str, Unit] = {}
         self.optimizers: dict[str, Optimizer] = {}
-        self.bodies: list[Body] = []
         self.wrapped: dict[str, DistributedDataParallel] = {}
 
     def adopt(self, units: Sequence[Unit], frozen: Sequence[nn.Module] = ()) -> None:
@@ -71,12 +70,9 @@ class Ddp(Group):
         return made
 
     def _of(self, model: nn.Module | None) -> DistributedDataParallel | None:
-        """What wraps a model; of one body it need not be named."""
-        if model is None and len(self.bodies) > 1:
-            msg = "of several models, the one that computes must be named"
-            raise ValueError(msg)
-        found = [body for body in self.bodies if model is None or body.holds(model)]
-        return self.wrapped.get(found[0].units[0]) if found else None
+        """What wraps a model; a frozen one is in no body."""
+        body = self.body_of(model)
+        return self.wrapped.get(body.units[0]) if body else None
 
     def backward(self, unit: str, loss: Tensor, *, last: bool) -> None:
         if unit in self.wrapped:  # which divides by their number

@@ -28,7 +28,7 @@ from torch.optim import Optimizer
 
 from tunelang.plan.ir import Place
 from tunelang.train.engines import shards
-from tunelang.train.engines.body import Body, bodies, relaid, spots
+from tunelang.train.engines.body import bodies, relaid, spots
 from tunelang.train.engines.engine import Unit
 from tunelang.train.engines.group import Group
 
@@ -46,7 +46,6 @@ class Fsdp2(Group):
         self.mesh: DeviceMesh = init_device_mesh(place.device, (self.world,))
         self.units: dict[str, Unit] = {}
         self.optimizers: dict[str, Optimizer] = {}
-        self.bodies: list[Body] = []
 
     def adopt(self, units: Sequence[Unit], frozen: Sequence[nn.Module] = ()) -> None:
         self.bodies = bodies(units, frozen)
@@ -81,10 +80,10 @@ class Fsdp2(Group):
         return made
 
     def _of(self, model: nn.Module | None) -> Any:
-        if model is None and len(self.bodies) > 1:
-            msg = "of several models, the one that computes must be named"
-            raise ValueError(msg)
-        return next(body for body in self.bodies if model is None or body.holds(model))
+        """The root that holds a model, which `fully_shard` made an FSDPModule."""
+        body = self.body_of(model)
+        assert body is not None  # every model is adopted
+        return body
 
     def backward(self, unit: str, loss: Tensor, *, last: bool) -> None:
         """Gradients are scattered after every micro-batch: whole ones would not fit."""

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
+
+from tunelang.train.engines.body import Body
 
 T = TypeVar("T")
 
@@ -24,6 +27,14 @@ class Group:
 
     def __init__(self) -> None:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.bodies: list[Body] = []
+
+    def body_of(self, model: nn.Module | None) -> Body | None:
+        """What holds a model, None where this engine does not; of one body it need not be named."""
+        if model is None and len(self.bodies) > 1:
+            msg = "of several models, the one that computes must be named"
+            raise ValueError(msg)
+        return next((one for one in self.bodies if model is None or one.holds(model)), None)
 
     def share(self, items: Sequence[T]) -> list[T]:
         """Item i belongs to process i modulo world; the first ones come again to fill up."""

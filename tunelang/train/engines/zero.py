@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from tunelang.plan import engine_config
 from tunelang.plan.ir import Step
+from tunelang.run.store import sync_tree
 from tunelang.train import forward
 from tunelang.train.engines.body import Body, bodies
 from tunelang.train.engines.engine import Unit
@@ -42,7 +43,6 @@ class Zero(Group):
         self.stage = engine_config.zero_stage(step.place)
         self.config = engine_config.deepspeed_config(step)
         self.units: dict[str, Unit] = {}
-        self.bodies: list[Body] = []
         self.engines: dict[str, Any] = {}
         self.resting: list[Any] = []
         deepspeed.init_distributed(auto_mpi_discovery=False, dist_init_required=False)
@@ -109,7 +109,7 @@ class Zero(Group):
     def compute(
         self, work: Callable[[], T], model: nn.Module | None = None, *, last: bool = True
     ) -> T:
-        body = self._of(model)
+        body = self.body_of(model)
         if body is None:
             return work()
         if body.units and torch.is_grad_enabled():
@@ -118,12 +118,6 @@ class Zero(Group):
         found: list[T] = []  # hooks on a body look into what it returns
         body(lambda: found.append(work()))
         return found[0]
-
-    def _of(self, model: nn.Module | None) -> Body | None:
-        if model is None and len(self.bodies) > 1:
-            msg = "of several models, the one that computes must be named"
-            raise ValueError(msg)
-        return next(body for body in self.bodies if model is None or body.holds(model))
 
     def backward(self, unit: str, loss: Tensor, *, last: bool) -> None:
         """DeepSpeed averages over the processes."""
@@ -140,7 +134,7 @@ class Zero(Group):
     @contextmanager
     def whole(self, module: nn.Module) -> Iterator[Any]:
         """Gathered once, without the hooks that would gather and let go at every layer."""
-        body = self._of(module)
+        body = self.body_of(module)
         if self.stage < 3 or body is None:
             yield module
             return
@@ -156,6 +150,7 @@ class Zero(Group):
             engine.save_checkpoint(
                 str(folder), tag=name, save_latest=False, exclude_frozen_parameters=True
             )
+            sync_tree(folder / name)  # where all have written by now: it ends with a barrier
 
     def restore(self, folder: Path) -> None:
         for name, engine in self.engines.items():
