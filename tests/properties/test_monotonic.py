@@ -7,6 +7,7 @@ methods, machines and constraints are drawn at random.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from tunelang.estimate.config import from_config
 from tunelang.estimate.fit import fit, tried
 from tunelang.estimate.machine import Machine
 from tunelang.estimate.needs import need, used
+from tunelang.estimate.parameters import Architecture
 from tunelang.estimate.work import Work
 
 NAMES = ("Qwen/Qwen2.5-0.5B", "meta-llama/Llama-3.1-8B", "google/gemma-2-2b")
@@ -24,7 +26,7 @@ RANK = {"no": 0, "tight": 1, "yes": 2}
 EXACT = 1 - 1e-9  # sums of floating-point numbers in another order
 
 
-def shape(name: str):  # type: ignore[no-untyped-def]
+def shape(name: str) -> Architecture:
     found = from_config(models.config(name) or {}, name)
     assert found
     return found
@@ -37,7 +39,10 @@ CARDS = [card for name in gpus.names() if (card := gpus.find(name))]
 @st.composite
 def works(draw: st.DrawFn) -> Work:
     """A stage of any kind, with what a recipe may fix of how it runs."""
-    pick = lambda *words: draw(st.sampled_from(words))  # noqa: E731
+
+    def pick(*words: Any) -> Any:
+        return draw(st.sampled_from(words))
+
     method = pick("domain_adaptation", "instruction_tuning", "reward_modeling", "dpo", "ppo")
     kind = pick("full", "full", "lora", "qlora", "layers")
     policy, adapter, long = method == "ppo", kind in ("lora", "qlora"), pick(64, 512, 4096)
