@@ -79,7 +79,7 @@ def test_deepspeed_turns_gradients_over_before_it_steps(
     sharding: Sharding, headed: bool, resting: int, stepping: int
 ) -> None:
     """Bytes a parameter on one device: between steps (gradients apart) as DeepSpeed 0.19.8 was seen
-    to hold them, in a step as its code has it: gradients, flat ones, fp32 ones where they are not."""
+    to hold them; in a step by its code: gradients, flat ones, and fp32 ones of bf16."""
     load = replace(FULL, sharding=sharding, headed=headed)
     weights, _, optimizer = each(load)
     assert weights + optimizer == pytest.approx(resting)
