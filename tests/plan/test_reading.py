@@ -1,4 +1,4 @@
-"""What only reads a model is held to its device, too: a plan that fits has no step that does not."""
+"""What only reads a model is held to its device: a plan that fits has no step that does not."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunelang.lsp.document import Document
-from tunelang.plan.ir import Step
 from tunelang.plan.figures import band, gib, span
+from tunelang.plan.ir import Step
 from tunelang.syntax.tree import Assignment, Declaration
 
 
