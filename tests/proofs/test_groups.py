@@ -55,7 +55,7 @@ def seen_at_every_step(
         weights.append(copies(run.objective.modules))
         held = {
             id(value): group["lr"]
-            for group in run.optimizer.param_groups
+            for group in run.engine.optimizer("main").param_groups
             for value in group["params"]
         }
         rates.append({name: held[id(value)] for name, value in run.objective.named.items()})

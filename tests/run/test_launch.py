@@ -1,5 +1,6 @@
 """Command lines, environments and refusals of the launchers."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -197,7 +198,8 @@ def test_versions_compare_by_number(version, supported, holds):
 
 def test_environment_is_steady(placed):
     """Threads, waiting, hashing and offline state are set before Python starts."""
-    found = environment.environment(placed(threads=3), hub=True, given={"HOME": "/x"})
+    found = environment.environment(placed(threads=3), hub=True, given={"HOME": "/x", "PATH": "/y"})
+    assert found["PATH"].split(os.pathsep) == [str(Path(sys.executable).parent), "/y"]
     assert found["OMP_NUM_THREADS"] == found["MKL_NUM_THREADS"] == "3"
     assert found["OMP_WAIT_POLICY"] == "passive"
     assert found["PYTHONHASHSEED"] == "0"

@@ -52,20 +52,12 @@ class Lazy(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
-            return None
-        if "--help" in sys.argv[1:2] or len(sys.argv) < 2:
-            return _stub(cmd_name)
-        return _command(cmd_name)
+        return _command(cmd_name) if cmd_name in COMMANDS else None
 
-
-def _stub(name: str) -> Any:
-    """Enough of a command for the list of commands."""
-    return _as_command(name, _nothing)
-
-
-def _nothing() -> None:
-    """Stands for a command that is only listed."""
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands, without importing one."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 def _command(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import site
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,7 +44,13 @@ def environment(
         ours["DS_ACCELERATOR"] = "cpu"
         ours["CUDA_VISIBLE_DEVICES"] = ""
     over = dict(os.environ if given is None else given)
-    return {**_network(node), **over, **ours, **_own_code(over)}
+    return {**_network(node), **over, **ours, **_tools(over), **_own_code(over)}
+
+
+def _tools(given: Mapping[str, str]) -> dict[str, str]:
+    """DeepSpeed compiles when it starts and asks for `ninja`, which pip puts beside Python."""
+    beside = str(Path(sys.executable).parent)
+    return {"PATH": os.pathsep.join([beside, given.get("PATH", os.defpath)])}
 
 
 def _network(node: Node | None) -> dict[str, str]:

@@ -36,9 +36,10 @@ def rewards(ref: StoreModel, step: Step, job: Job, sets: list[Set]) -> None:
     if loaded.head is None:
         fail("TL115", "wrong-stage-kind", "the reward has no score head")
     head = nn.Linear(loaded.head.shape[1], 1, bias=False)
-    head.weight = nn.Parameter(loaded.head, requires_grad=False)
-    lens = Lens(step.precision, job.device, loaded.tokenizer.pad_token_id)
     gain = gain_of(ref, job)
+    # It is kept with its gain in it (reward.py); a judge puts that on by itself.
+    head.weight = nn.Parameter(loaded.head / gain, requires_grad=False)
+    lens = Lens(step.precision, job.device, loaded.tokenizer.pad_token_id)
     made = Judge(Trained(loaded.model, None, ()), head, lens, 0.0, margin=False, gain=gain)
     job.phase("measuring")
     for each in sets:
