@@ -183,6 +183,14 @@ def test_no_training_library_is_imported() -> None:
     assert done.returncode == 0 and json.loads(done.stdout)["fits"] is False
 
 
+def test_sharding_over_one_device_is_told() -> None:
+    """The answer comes all the same; over two devices, and for none, there is nothing to tell."""
+    asked = ("--model", MODEL, *H100, "--sharding")
+    code, out, err = run(*asked, "zero3")
+    assert code == 0 and out and "shares nothing out" in err
+    assert "TL117" not in run(*asked, "zero3", "--gpus", "2")[2] + run(*asked, "none")[2]
+
+
 def test_an_option_without_effect_is_told() -> None:
     """The rank of no adapter, and experts of none that train: the answer comes all the same."""
     code, out, err = run("--model", MODEL, *H100, "--rank", "8", "--share", "0.5")

@@ -42,6 +42,11 @@ def without_effect(given: dict[str, Any]) -> Iterator[Diagnostic]:
         if given[name] is not None and not counts(given):
             message = f"`--{name}` is of {whose}, and changes nothing here"
             yield warning("TL117", "override-without-effect", message, None)
+    # DeepSpeed on one device has its masters, buffers and offload, and nothing to share out.
+    if given["sharding"] in WORDS["sharding"][1:] and given["gpus"] * given["nodes"] == 1:
+        message = f"`--sharding {given['sharding']}` shares nothing out: there is one device"
+        help = "say how many there are: `--gpus N`"
+        yield warning("TL117", "override-without-effect", message, None, help=help)
 
 
 def unknown(code: str, name: str, what: str, word: str, known: tuple[str, ...]) -> Diagnostic:
