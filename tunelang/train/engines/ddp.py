@@ -14,17 +14,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
 
 from tunelang.train.engines import shards
 from tunelang.train.engines.body import Body, bodies
 from tunelang.train.engines.engine import Unit
 from tunelang.train.engines.group import Group
+from tunelang.train.engines.stepped import Stepped
 
 T = TypeVar("T")
 
 
-class Ddp(Group):
+class Ddp(Stepped, Group):
     """One DistributedDataParallel a unit.
 
     Units that share modules (adapters over one base) have none: its reducer waits for every weight
@@ -36,28 +36,19 @@ class Ddp(Group):
 
     def __init__(self) -> None:
         super().__init__()
-        self.units: dict[str, Unit] = {}
-        self.optimizers: dict[str, Optimizer] = {}
         self.wrapped: dict[str, DistributedDataParallel] = {}
 
     def adopt(self, units: Sequence[Unit], frozen: Sequence[nn.Module] = ()) -> None:
-        self.units = {unit.name: unit for unit in units}
-        self.bodies = bodies(units, ())
+        self.bodies, named = bodies(units, ()), {unit.name: unit for unit in units}
         for body in self.bodies:
             if len(body.units) == 1:
-                self.wrapped[body.units[0]] = wrap(body, self.units[body.units[0]])
-        self.optimizers = {unit.name: unit.make(unit.named) for unit in units}
+                self.wrapped[body.units[0]] = wrap(body, named[body.units[0]])
+        self.keep(units)
 
     def faults(self) -> list[str]:
         alone = [body.units[0] for body in self.bodies if len(body.units) == 1]
         bare = [one for one in alone if not isinstance(self.wrapped[one], DistributedDataParallel)]
         return [f"`{one}` is not in a DistributedDataParallel" for one in bare]
-
-    def optimizer(self, unit: str) -> Optimizer:
-        return self.optimizers[unit]
-
-    def held(self, unit: str) -> Sequence[Tensor]:
-        return list(self.units[unit].named.values())
 
     def compute(
         self, work: Callable[[], T], model: nn.Module | None = None, *, last: bool = True
@@ -96,12 +87,6 @@ class Ddp(Group):
             parts = torch.split(flat, [grad.numel() for grad in grads])
             for grad, sums in zip(grads, parts, strict=True):
                 grad.copy_(sums.view_as(grad))
-
-    def step(self, unit: str, most: float) -> float:
-        norm = float(nn.utils.clip_grad_norm_(list(self.units[unit].named.values()), most))
-        self.optimizers[unit].step()
-        self.optimizers[unit].zero_grad(set_to_none=True)
-        return norm
 
     @contextmanager
     def whole(self, module: nn.Module) -> Iterator[Any]:

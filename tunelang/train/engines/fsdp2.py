@@ -24,18 +24,18 @@ from torch.distributed.fsdp import (
     fully_shard,
 )
 from torch.distributed.tensor import DTensor
-from torch.optim import Optimizer
 
 from tunelang.plan.ir import Place
 from tunelang.train.engines import shards
 from tunelang.train.engines.body import bodies, relaid, spots
 from tunelang.train.engines.engine import Unit
 from tunelang.train.engines.group import Group
+from tunelang.train.engines.stepped import Stepped
 
 T = TypeVar("T")
 
 
-class Fsdp2(Group):
+class Fsdp2(Stepped, Group):
     """One root for every model; units that share modules share it."""
 
     name = "fsdp2"
@@ -44,16 +44,13 @@ class Fsdp2(Group):
         super().__init__()
         self.place, self.precision = place, precision
         self.mesh: DeviceMesh = init_device_mesh(place.device, (self.world,))
-        self.units: dict[str, Unit] = {}
-        self.optimizers: dict[str, Optimizer] = {}
 
     def adopt(self, units: Sequence[Unit], frozen: Sequence[nn.Module] = ()) -> None:
         self.bodies = bodies(units, frozen)
         where = spots(units, self.bodies)
         for body in self.bodies:
             shard(body, self.mesh, self.place, self.precision)
-        self.units = {unit.name: unit for unit in relaid(units, where)}
-        self.optimizers = {unit.name: unit.make(unit.named) for unit in self.units.values()}
+        self.keep(relaid(units, where))
 
     def faults(self) -> list[str]:
         found = []
@@ -63,12 +60,6 @@ class Fsdp2(Group):
             loose = [name for name, one in body.named_parameters() if not isinstance(one, DTensor)]
             found += [f"{name} is no DTensor" for name in loose]
         return found
-
-    def optimizer(self, unit: str) -> Optimizer:
-        return self.optimizers[unit]
-
-    def held(self, unit: str) -> Sequence[Tensor]:
-        return list(self.units[unit].named.values())
 
     def compute(
         self, work: Callable[[], T], model: nn.Module | None = None, *, last: bool = True
@@ -89,11 +80,9 @@ class Fsdp2(Group):
         """Gradients are scattered after every micro-batch: whole ones would not fit."""
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def step(self, unit: str, most: float) -> float:
-        norm: Any = nn.utils.clip_grad_norm_(list(self.units[unit].named.values()), most)
-        self.optimizers[unit].step()
-        self.optimizers[unit].zero_grad(set_to_none=True)
-        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    def clip(self, unit: str, most: float) -> Tensor:
+        norm = super().clip(unit, most)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     @contextmanager
     def whole(self, module: nn.Module) -> Iterator[Any]:

@@ -8,36 +8,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from tunelang.train.engines.engine import Unit
+from tunelang.train.engines.stepped import Stepped
 
 T = TypeVar("T")
 
 
-class Single:
+class Single(Stepped):
     """The engine of a step that one process runs."""
 
     name = "none"
     rank = 0
     world = 1
 
-    def __init__(self) -> None:
-        self.units: dict[str, Unit] = {}
-        self.optimizers: dict[str, Optimizer] = {}
-
     def adopt(self, units: Sequence[Unit], frozen: Sequence[nn.Module] = ()) -> None:
-        self.units = {unit.name: unit for unit in units}
-        self.optimizers = {unit.name: unit.make(unit.named) for unit in units}
+        self.keep(units)
 
     def faults(self) -> list[str]:
         return []
-
-    def optimizer(self, unit: str) -> Optimizer:
-        return self.optimizers[unit]
-
-    def held(self, unit: str) -> Sequence[Tensor]:
-        return list(self.units[unit].named.values())
 
     def compute(
         self, work: Callable[[], T], model: nn.Module | None = None, *, last: bool = True
@@ -46,12 +35,6 @@ class Single:
 
     def backward(self, unit: str, loss: Tensor, *, last: bool) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
-
-    def step(self, unit: str, most: float) -> float:
-        norm = float(nn.utils.clip_grad_norm_(list(self.units[unit].named.values()), most))
-        self.optimizers[unit].step()
-        self.optimizers[unit].zero_grad(set_to_none=True)
-        return norm
 
     @contextmanager
     def whole(self, module: nn.Module) -> Iterator[Any]:
